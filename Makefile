@@ -1,0 +1,105 @@
+# Linli on a laptop and in an account. `make help` lists the targets.
+
+PYTHON ?= python3
+WHO ?=
+ARGS ?=
+PARAMETERS ?=
+TEMPLATES = template.yaml $(wildcard infra/*.yaml)
+
+# A profile of a real account must not reach the local runtime.
+SOURCES = PYTHONPATH=functions:layers/shared/python
+LOCAL = env -u AWS_PROFILE -u AWS_SESSION_TOKEN -u AWS_ENDPOINT_URL $(SOURCES) .venv/bin/python
+BOOTSTRAP = $(PYTHON) infra/local/bootstrap.py
+UV_COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes \
+	--no-emit-index-url --no-emit-find-links --no-header --no-annotate
+# The managed runtime brings these.
+RUNTIME_PACKAGES = boto3 botocore jmespath s3transfer python-dateutil six urllib3
+
+.DEFAULT_GOAL := help
+.PHONY: help run reset env env-all build build-cloud test check translate fmt demo token admin openapi contracts deploy preflight \
+	lock soak clean
+
+help: ## list the targets
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+run: env ## start everything on this machine and stay until Ctrl-C (LINLI_PORT, LINLI_MQTT_PORT)
+	@$(LOCAL) -m infra.local.run
+
+demo: env ## walk through the loop against the running Linli, or start one
+	@$(LOCAL) -m infra.local.demo
+
+token: env ## print an access token: make token WHO=<account>
+	@$(LOCAL) -m infra.local.access_token $(WHO)
+
+admin: env ## appoint the first administrator in the account in use: ARGS="--subject S --area 34"
+	@$(SOURCES) .venv/bin/python -m identity.admin $(ARGS)
+
+reset: env ## remove the local state, so that the next run starts empty
+	@$(LOCAL) -m infra.local.run --reset
+
+build: env ## build for this machine (sam build)
+	@$(LOCAL) -m infra.local.build local
+
+build-cloud: env ## build for Lambda (ARCH=arm64|x86_64, PYTHON313=a Python 3.13)
+	@$(LOCAL) -m infra.local.build cloud
+
+test: env-all ## all tests, with the gates on the built artifacts
+	@$(LOCAL) -m infra.local.build local host cloud
+	@$(LOCAL) -m pytest
+
+soak: env-all ## the long tests: many messages, restarts and races for about half an hour
+	@$(LOCAL) -m infra.local.build local
+	@$(LOCAL) -m pytest -m soak
+
+check: env-all translate ## formatting, types, imports, templates, policies, API document
+	@.venv/bin/ruff format --check --quiet . && echo "  ruff format    ok"
+	@.venv/bin/ruff check --quiet . && echo "  ruff check     ok"
+	@$(LOCAL) -m mypy --no-error-summary && echo "  mypy           ok"
+	@$(SOURCES) .venv/bin/lint-imports > .local/logs/imports.log || { cat .local/logs/imports.log; exit 1; }
+	@echo "  imports        ok"
+	@for template in $(TEMPLATES); do \
+		env AWS_DEFAULT_REGION=us-east-1 SAM_CLI_TELEMETRY=0 .venv-sam/bin/sam validate --lint \
+			--template $$template > .local/logs/validate.log 2>&1 || { cat .local/logs/validate.log; exit 1; }; \
+	done
+	@echo "  sam validate   ok"
+	@.venv-sam/bin/cfn-lint --config-file infra/local/cfnlint.yaml --template $(TEMPLATES)
+	@echo "  cfn-lint       ok"
+	@.venv-checkov/bin/checkov --config-file infra/local/checkov.yaml && echo "  checkov        ok"
+	@$(LOCAL) -m infra.local.contracts --check && echo "  contracts      ok"
+
+translate: build
+	@$(LOCAL) -m infra.local.translate
+
+fmt: env ## format the code and sort the imports
+	@.venv/bin/ruff format --quiet . && .venv/bin/ruff check --quiet --fix .
+
+openapi: env ## write the OpenAPI document and the fact schemas anew
+	@$(LOCAL) -m infra.local.contracts
+
+contracts: openapi
+
+preflight: env ## what the account and region in use lack for a deploy
+	@.venv/bin/python -m infra.local.preflight $(PARAMETERS)
+
+deploy: env build-cloud ## deploy to the account in use, after the preflight: PARAMETERS="Name=value …"
+	@.venv/bin/python -m infra.local.preflight --deploy $(PARAMETERS)
+
+lock: ## resolve every lock anew from its .in file
+	@$(BOOTSTRAP) product
+	$(UV_COMPILE) infra/local/locks/product.in -o infra/local/locks/product.txt
+	$(UV_COMPILE) infra/local/locks/sam.in -o infra/local/locks/sam.txt
+	$(UV_COMPILE) infra/local/locks/checkov.in -o infra/local/locks/checkov.txt
+	for list in core web; do \
+		$(UV_COMPILE) --constraints infra/local/locks/product.txt $(addprefix --no-emit-package ,$(RUNTIME_PACKAGES)) \
+			layers/deps/$$list.in -o layers/deps/$$list.txt || exit 1; \
+	done
+
+env:
+	@$(BOOTSTRAP) product sam
+
+env-all:
+	@$(BOOTSTRAP) product sam checkov
+
+clean: ## remove build outputs and caches, keep state and environments
+	@rm -rf .local/build .local/logs .aws-sam .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	@find functions layers infra tests -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,57 @@
+"""Device events from the queue of `iot_rules/device_events.yaml`: each moves the one alarm of its type."""
+
+from typing import Annotated, Any, Literal
+
+from pydantic import StringConstraints
+
+from alarms.commands import take_event
+from alarms.domain import event_at, rule_for
+from alarms.store import AlarmStore
+from linli.batch import consume
+from linli.clock import utc_now
+from linli.errors import NotYet
+from linli.ingest import Delivery, DeviceCounter, DeviceTime, FromDevice
+from linli.log import logger
+
+log = logger("alarms")
+store = AlarmStore()
+
+
+class EventMessage(FromDevice):
+    at: DeviceTime
+    seq: DeviceCounter
+    event: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,40}$")]
+    state: Literal["active", "clear"]
+
+
+@log.inject_lambda_context
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    return consume(event, context, take_delivery, table=store.table, source="device_events", log=log, clock=utc_now)
+
+
+def take_delivery(body: str) -> None:
+    """Raises Unreadable for what cannot be understood, UnknownThing while the registry's word has not come."""
+    delivery = Delivery.model_validate_json(body)
+    message = delivery.read(EventMessage)
+    device = store.device(delivery.thing)
+    if device is None:
+        raise UnknownThing("thing")
+    rule = rule_for(device.device_class, message.event)
+    said = event_at(message.at, message.seq, active=message.state == "active", received_at=delivery.received_at)
+    taken = take_event(device, rule, said, correlation_id=delivery.trace, store=store, clock=utc_now)
+    log.info(
+        "event taken" if taken else "event seen before",
+        thing=delivery.thing,
+        seq=message.seq,
+        outcome=taken and taken[1].value,
+        alarm_id=taken and taken[0].alarm_id,
+        correlation_id=delivery.trace,
+    )
+
+
+class UnknownThing(NotYet):
+    """Its DeviceRegistered may still be on its way: tried again before it is parked."""
+
+    code = "unknown-thing"
+    zh = "设备未登记"
+    en = "the device is not registered"

@@ -1,0 +1,99 @@
+"""The alarms table.
+
+DEVICE#id | D                  what the registry said of the device (from DeviceRegistered)
+DEVICE#id | A#type             the one alarm of this type at the device; `version` counts its messages
+DEVICE#id | A#type#S#000007    a message and what it did
+"""
+
+from datetime import datetime
+
+from pynamodb.attributes import BooleanAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute
+
+from alarms.domain import Alarm, AlarmRule, KnownDevice, Moment
+from linli.clock import iso
+from linli.commands import Command
+from linli.facts import Envelope, Place
+from linli.table import Put, Row, Step, Table, TableName
+
+
+class AlarmsRow(Row):
+    class Meta:
+        table_name = TableName("ALARMS_TABLE")
+
+
+class DeviceRow(AlarmsRow):
+    device_class = UnicodeAttribute()
+    place = JSONAttribute()
+
+
+class AlarmRow(AlarmsRow):
+    version = NumberAttribute()
+    active = BooleanAttribute()
+    alarm_id = UnicodeAttribute(null=True)
+    occurrences = NumberAttribute()
+    last_at = UnicodeAttribute()
+    last_seq = NumberAttribute()
+    correlation_id = UnicodeAttribute(null=True)
+
+
+class AlarmStore:
+    def __init__(self) -> None:
+        self.table = Table(AlarmsRow)
+
+    def remember(self, device: KnownDevice) -> None:
+        self.table.rows(DeviceRow)(
+            f"DEVICE#{device.device_id}",
+            "D",
+            device_class=device.device_class,
+            place=device.place.model_dump(mode="json"),
+        ).save()
+
+    def device(self, device_id: str) -> KnownDevice | None:
+        row = self.table.get(DeviceRow, f"DEVICE#{device_id}", "D")
+        return KnownDevice(device_id, row.device_class, Place.model_validate(row.place)) if row else None
+
+    def alarm(self, device: KnownDevice, rule: AlarmRule) -> Alarm:
+        """The alarm as it stands, or one that never was active."""
+        row = self.table.get(AlarmRow, f"DEVICE#{device.device_id}", f"A#{rule.alarm_type}")
+        if row is None:
+            return Alarm(device.device_id, rule.alarm_type, rule.severity, device.place)
+        return Alarm(
+            device_id=device.device_id,
+            alarm_type=rule.alarm_type,
+            severity=rule.severity,
+            place=device.place,
+            version=int(row.version),
+            active=row.active,
+            alarm_id=row.alarm_id or "",
+            occurrences=int(row.occurrences),
+            last=Moment(datetime.fromisoformat(row.last_at), int(row.last_seq)),
+            correlation_id=row.correlation_id or "",
+        )
+
+    def save(self, alarm: Alarm, *, step: Step, command: Command, facts: list[Envelope]) -> None:
+        """The alarm's next version. Raises StaleVersion, Repeated."""
+        pk = f"DEVICE#{alarm.device_id}"
+        under = f"A#{alarm.alarm_type}#"
+        before = AlarmRow.pk.does_not_exist() if alarm.version == 1 else AlarmRow.version == alarm.version - 1
+        puts = [Put(_alarm_row(alarm), before), self.table.step_put(pk, alarm.version, step, under=under)]
+        self.table.commit(puts, at=step.at, command=command, facts=facts)
+
+    def history(self, device_id: str, alarm_type: str) -> list[Step]:
+        """Every message of this type from the device and what it did."""
+        return self.table.steps(f"DEVICE#{device_id}", under=f"A#{alarm_type}#")
+
+
+def _alarm_row(alarm: Alarm) -> AlarmRow:
+    if alarm.last is None:
+        raise ValueError("an alarm is saved after its first message")
+    return AlarmRow(
+        f"DEVICE#{alarm.device_id}",
+        f"A#{alarm.alarm_type}",
+        version=alarm.version,
+        active=alarm.active,
+        alarm_id=alarm.alarm_id or None,
+        occurrences=alarm.occurrences,
+        last_at=iso(alarm.last.at),
+        last_seq=alarm.last.seq,
+        correlation_id=alarm.correlation_id or None,
+    )

@@ -1,0 +1,82 @@
+"""Devices: what they are, where they hang, what they last said.
+
+Glossary: 物联网终端 device; 设备类别 device class; 出厂编号 serial number; 遥测 telemetry; 读数 reading; 最新状态 last state.
+
+A device is known by its thing name, which is its `device_id`; its place comes from the registry, never from a message.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from linli.errors import Absent, Conflict, Invalid
+from linli.facts import Place
+
+CLOCK_TRUSTED = timedelta(hours=24)
+"""A device time further from the server's is kept but does not become the last state."""
+
+
+@dataclass(frozen=True)
+class DeviceClass:
+    """`metrics` maps each metric a reading may carry to its unit (UCUM)."""
+
+    metrics: Mapping[str, str]
+
+
+CLASSES: Mapping[str, DeviceClass] = {
+    "smoke_detector": DeviceClass(metrics={}),
+    "water_meter": DeviceClass(metrics={"flow": "L/s"}),
+}
+
+
+class DeviceAbsent(Absent):
+    zh = "未找到该设备"
+    en = "there is no such device"
+
+
+class SerialTaken(Conflict):
+    code = "serial-taken"
+    zh = "该类别下此出厂编号的设备已登记"
+    en = "a device of this class with this serial number is registered already"
+
+
+class ClassUnknown(Invalid):
+    code = "device-class-unknown"
+    zh = "没有此设备类别，可用：{known}"
+    en = "there is no such device class, known: {known}"
+
+
+@dataclass(frozen=True)
+class Device:
+    device_id: str
+    device_class: str
+    serial: str
+    place: Place
+    registered_at: datetime
+    certificate_id: str
+    version: int = 1
+
+
+@dataclass(frozen=True, order=True)
+class Reading:
+    """One reading; `at` is the device's time, `seq` its counter: together they order and identify it."""
+
+    at: datetime
+    seq: int
+    values: Mapping[str, float]
+
+    @property
+    def key(self) -> tuple[datetime, int]:
+        return self.at, self.seq
+
+
+def class_named(name: str) -> DeviceClass:
+    if name not in CLASSES:
+        raise ClassUnknown("device_class", known=", ".join(CLASSES))
+    return CLASSES[name]
+
+
+def latest(readings: list[Reading], *, received_at: datetime) -> Reading | None:
+    """The reading that may become the last state: the newest whose device time can be trusted."""
+    trusted = [r for r in readings if abs(r.at - received_at) <= CLOCK_TRUSTED]
+    return max(trusted, key=lambda r: r.key, default=None)

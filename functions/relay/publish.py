@@ -1,0 +1,75 @@
+"""From the outboxes to the bus: the only publisher. A row is deleted after the bus has accepted it.
+
+A row that is published twice (the relay died in between) carries the same `event_id`; consumers know commands they did.
+"""
+
+import json
+import os
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from ulid import ULID
+
+from linli.log import logger
+
+BATCH = 10
+"""PutEvents takes ten entries."""
+OLD = timedelta(minutes=2)
+"""A row this old was missed by the stream and is sent by the sweeper."""
+SHARDS = 8
+
+log = logger("relay")
+
+
+@dataclass(frozen=True)
+class Outboxed:
+    """An outbox row: its table, its key, and the fact as JSON text."""
+
+    table: str
+    pk: str
+    sk: str
+    fact: str
+
+
+def publish(rows: Iterable[Outboxed], *, events: Any, dynamodb: Any) -> int:
+    """Send the rows to the bus and delete those it accepted; how many. The rest stays for the sweeper."""
+    waiting = list(rows)
+    sent = 0
+    for start in range(0, len(waiting), BATCH):
+        batch = waiting[start : start + BATCH]
+        answer = events.put_events(Entries=[_entry(row) for row in batch])
+        for row, result in zip(batch, answer["Entries"], strict=True):
+            if "EventId" in result:
+                dynamodb.delete_item(TableName=row.table, Key={"pk": {"S": row.pk}, "sk": {"S": row.sk}})
+                sent += 1
+            else:
+                log.warning("the bus refused a fact", table=row.table, event_id=row.sk, reason=result["ErrorCode"])
+    return sent
+
+
+def missed(tables: Iterable[str], *, dynamodb: Any, now: datetime) -> Iterable[Outboxed]:
+    """Every outbox row older than two minutes, oldest first in each shard."""
+    horizon = str(ULID.from_datetime(now - OLD))
+    for table in tables:
+        for shard in range(SHARDS):
+            pages = dynamodb.get_paginator("query").paginate(
+                TableName=table,
+                KeyConditionExpression="pk = :pk AND sk < :horizon",
+                ExpressionAttributeValues={":pk": {"S": f"OUT#{shard}"}, ":horizon": {"S": horizon}},
+                ConsistentRead=True,
+            )
+            for page in pages:
+                for item in page["Items"]:
+                    yield Outboxed(table, item["pk"]["S"], item["sk"]["S"], item["fact"]["S"])
+
+
+def _entry(row: Outboxed) -> dict[str, str]:
+    fact = json.loads(row.fact)
+    return {
+        "EventBusName": os.environ["BUS_NAME"],
+        "Source": f"linli.{fact['context']}",
+        "DetailType": fact["type"],
+        "Detail": row.fact,
+    }

@@ -1,0 +1,46 @@
+"""AlarmRaised: one ticket, dispatched to the post on duty for the grid."""
+
+from typing import Any
+
+from pydantic import BaseModel
+
+from linli.batch import consume, envelope_of
+from linli.clock import utc_now
+from linli.facts import Place
+from linli.log import logger
+from tickets.commands import Alarm, alarm_raised
+from tickets.store import TicketStore
+
+log = logger("tickets")
+store = TicketStore()
+
+
+class AlarmRaised(BaseModel):
+    alarm_id: str
+    device_id: str
+    alarm_type: str
+    severity: str
+    place: Place
+
+
+@log.inject_lambda_context
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    return consume(event, context, on_alarm_raised, table=store.table, source="AlarmRaised", log=log, clock=utc_now)
+
+
+def on_alarm_raised(body: str) -> None:
+    fact = envelope_of(body, AlarmRaised=1)
+    said = AlarmRaised.model_validate(fact.data)
+    alarm = Alarm(
+        aggregate_id=fact.aggregate_id,
+        version=fact.aggregate_version,
+        correlation_id=fact.correlation_id,
+        **dict(said),
+    )
+    ticket = alarm_raised(alarm, store=store, clock=utc_now)
+    log.info(
+        "alarm taken" if ticket else "alarm seen before",
+        alarm_id=said.alarm_id,
+        ticket_id=ticket and ticket.ticket_id,
+        correlation_id=fact.correlation_id,
+    )

@@ -1,0 +1,42 @@
+"""DutyRosterChanged: keep who is on duty, so that dispatching an alarm needs nobody else's answer."""
+
+from typing import Any
+
+from pydantic import AwareDatetime, BaseModel
+
+from linli.batch import consume, envelope_of
+from linli.clock import utc_now
+from linli.log import logger
+from tickets.domain import Roster, Shift
+from tickets.store import TicketStore
+
+log = logger("tickets")
+store = TicketStore()
+
+
+class ShiftData(BaseModel):
+    post_id: str
+    from_at: AwareDatetime
+    to_at: AwareDatetime | None = None
+
+
+class DutyRosterChanged(BaseModel):
+    grid_id: str
+    path: tuple[str, ...]
+    shifts: tuple[ShiftData, ...]
+    duty_officer: str
+
+
+@log.inject_lambda_context
+def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
+    return consume(
+        event, context, on_duty_roster_changed, table=store.table, source="DutyRosterChanged", log=log, clock=utc_now
+    )
+
+
+def on_duty_roster_changed(body: str) -> None:
+    fact = envelope_of(body, DutyRosterChanged=1)
+    said = DutyRosterChanged.model_validate(fact.data)
+    roster = Roster(tuple(Shift(s.post_id, s.from_at, s.to_at) for s in said.shifts), said.duty_officer)
+    kept = store.save_roster(said.grid_id, said.path, roster, version=fact.aggregate_version, at=utc_now())
+    log.info("roster", grid_id=said.grid_id, kept=kept, correlation_id=fact.correlation_id)

@@ -1,0 +1,58 @@
+"""Lists straight from their index: one query each, the partition key made from the caller's scope."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from linli.access import Actor, Resource
+from linli.cursor import Cursors
+from linli.errors import Absent, Denied, Invalid
+from tickets.store import Summary, TicketStore
+
+
+@dataclass(frozen=True)
+class ListWanted:
+    list: str
+    grid_id: str | None
+    limit: int
+    cursor: str | None
+
+
+class GridAbsent(Absent):
+    code = "grid-not-found"
+    zh = "未找到该网格"
+    en = "there is no such grid"
+
+
+def list_page(
+    wanted: ListWanted, *, actor: Actor, store: TicketStore, cursors: Cursors, now: datetime
+) -> tuple[list[Summary], str | None]:
+    """A page and the cursor of the next. Raises Denied without a post, GridAbsent out of scope, CursorExpired."""
+    query: Callable[..., tuple[list[Summary], Any]]
+    if wanted.list == "reported":
+        key, query = actor.subject, store.reported_by
+    elif wanted.list == "grid":
+        key, query = _grid_seen_by(actor, wanted.grid_id, store), store.open_in_grid
+    elif actor.post:
+        key, query = actor.post.post_id, store.waiting_for_post
+    else:
+        raise Denied("list")
+    bound_to = f"{actor.subject}|{wanted.list}|{key}"
+    after = cursors.unseal(wanted.cursor, bound_to=bound_to, now=now)
+    page, position = query(key, limit=wanted.limit, after=after)
+    return page, cursors.seal(position, bound_to=bound_to, now=now)
+
+
+def _grid_seen_by(actor: Actor, grid_id: str | None, store: TicketStore) -> str:
+    """The grid asked for, or the one the caller's post is for."""
+    if grid_id is None and actor.post and len(actor.post.area) == 15:
+        grid_id = actor.post.area
+    if grid_id is None:
+        raise Invalid("grid_id", reason="which grid?")
+    published = store.roster(grid_id)
+    if published is None:
+        raise GridAbsent("grid_id")
+    resource = Resource("Grid", grid_id, [*published[1], grid_id])
+    actor.require("list_grid_work", resource, seen_by="list_grid_work", absent=GridAbsent("grid_id"))
+    return grid_id

@@ -1,0 +1,1 @@
+"""The local runtime, the build and the deployer: everything `make` runs on a laptop."""

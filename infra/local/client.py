@@ -1,0 +1,134 @@
+"""What a mobile app does: sign in, call the API; and what a device does: publish over mutual TLS."""
+
+import json
+import secrets
+from collections.abc import Mapping
+from concurrent.futures import Future
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+from urllib.parse import urlencode
+
+import urllib3
+from awscrt import mqtt
+from awsiot import mqtt_connection_builder
+
+HTTP = urllib3.PoolManager(maxsize=64, timeout=150.0)
+ANSWERED_WITHIN = 20.0
+"""Seconds for one MQTT operation."""
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    body: Any
+    headers: Mapping[str, str]
+
+
+class Client:
+    """The API as one account sees it."""
+
+    def __init__(self, base_url: str, token: str | None, language: str = "zh-CN") -> None:
+        self._base_url = base_url
+        self._headers = {"Accept-Language": language}
+        if token:
+            self._headers["Authorization"] = f"Bearer {token}"
+
+    def get(self, path: str, **query: Any) -> Answer:
+        given = {name: value for name, value in query.items() if value is not None}
+        return self.send("GET", path + (f"?{urlencode(given)}" if given else ""))
+
+    def post(self, path: str, body: Any, *, key: str | None = None, headers: Mapping[str, str] | None = None) -> Answer:
+        """POST with an Idempotency-Key, a fresh one unless given."""
+        more = {"Content-Type": "application/json", "Idempotency-Key": key or secrets.token_hex(16), **(headers or {})}
+        return self.send("POST", path, json.dumps(body).encode(), more)
+
+    def send(
+        self, method: str, path: str, body: bytes | None = None, headers: Mapping[str, str] | None = None
+    ) -> Answer:
+        answer = HTTP.request(method, self._base_url + path, body=body, headers={**self._headers, **(headers or {})})
+        try:
+            content = json.loads(answer.data) if answer.data else None
+        except ValueError:
+            content = answer.data
+        return Answer(answer.status, content, answer.headers)
+
+
+def sign_in(cognito: Any, client_id: str, username: str, password: str) -> str:
+    """An access token of the user pool."""
+    answer = cognito.initiate_auth(
+        ClientId=client_id,
+        AuthFlow="USER_PASSWORD_AUTH",
+        AuthParameters={"USERNAME": username, "PASSWORD": password},
+    )
+    return str(answer["AuthenticationResult"]["AccessToken"])
+
+
+@dataclass(frozen=True)
+class Broker:
+    host: str
+    port: int
+    ca: Path
+    rule_prefix: str = "linli"
+
+
+class Device:
+    """A real device: its own certificate, mutual TLS, QoS 1. Use as a context manager."""
+
+    def __init__(self, device_id: str, credentials: Path, broker: Broker) -> None:
+        self.device_id = device_id
+        self._broker = broker
+        self._sequence = int(datetime.now(UTC).timestamp() * 1000)
+        self._connection = mqtt_connection_builder.mtls_from_path(
+            endpoint=broker.host,
+            port=broker.port,
+            cert_filepath=str(credentials / "certificate.pem"),
+            pri_key_filepath=str(credentials / "private.key"),
+            ca_filepath=str(broker.ca),
+            client_id=device_id,
+            clean_session=True,
+            keep_alive_secs=30,
+        )
+
+    def __enter__(self) -> "Device":
+        self._connection.connect().result(ANSWERED_WITHIN)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._connection.disconnect().result(ANSWERED_WITHIN)
+
+    def event(self, event: str, state: str, *, at: datetime | None = None, seq: int | None = None) -> dict[str, Any]:
+        """Publish an event; returns the message, so that it can be sent again."""
+        self._sequence += 1
+        message = {
+            "at": (at or datetime.now(UTC)).isoformat(),
+            "seq": self._sequence if seq is None else seq,
+            "event": event,
+            "state": state,
+        }
+        self.publish_event(message)
+        return message
+
+    def publish_event(self, message: Any) -> None:
+        self.publish(f"linli/v1/{self.device_id}/events", message)
+
+    def publish_telemetry(self, readings: list[dict[str, Any]]) -> None:
+        rule = f"{self._broker.rule_prefix}_telemetry"
+        self.publish(f"$aws/rules/{rule}/linli/v1/{self.device_id}/telemetry", {"readings": readings})
+
+    def publish(self, topic: str, message: Any) -> None:
+        """Bytes go as they are, anything else as JSON."""
+        self._send(topic, message).result(ANSWERED_WITHIN)
+
+    def send(self, event: dict[str, Any]) -> "Future[Any]":
+        """Publish an event without waiting; the future is done when the broker has acknowledged it."""
+        return self._send(f"linli/v1/{self.device_id}/events", event)
+
+    def _send(self, topic: str, message: Any) -> "Future[Any]":
+        payload = message if isinstance(message, bytes) else json.dumps(message).encode()
+        sent: Future[Any] = self._connection.publish(topic, payload, mqtt.QoS.AT_LEAST_ONCE)[0]
+        return sent

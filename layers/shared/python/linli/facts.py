@@ -1,0 +1,62 @@
+"""Facts: what a context publishes about itself. `NounPastVerb`, versioned, one JSON Schema file each."""
+
+from datetime import datetime
+from typing import Any, ClassVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict
+
+from linli.clock import new_id
+
+
+class Fact(BaseModel):
+    """The data of one published fact; a subclass names its owner and version."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    context: ClassVar[str]
+    version: ClassVar[int] = 1
+
+
+class Place(BaseModel):
+    """Where something is, always from a registry, never from a message.
+
+    `path` is the division codes from province to community; a grid belongs to exactly one community.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+    path: tuple[str, ...]
+    grid_id: str
+    building_id: str | None = None
+    room_id: str | None = None
+
+    @property
+    def community(self) -> str:
+        return self.path[-1]
+
+
+class Envelope(BaseModel):
+    """A fact as it crosses the bus. Consumers order by (`aggregate_id`, `aggregate_version`)."""
+
+    model_config = ConfigDict(frozen=True)
+    event_id: str
+    type: str
+    version: int
+    context: str
+    aggregate_id: str
+    aggregate_version: int
+    occurred_at: AwareDatetime
+    correlation_id: str
+    data: dict[str, Any]
+
+
+def envelope(fact: Fact, *, aggregate_id: str, aggregate_version: int, at: datetime, correlation_id: str) -> Envelope:
+    return Envelope(
+        event_id=new_id(at),
+        type=type(fact).__name__,
+        version=fact.version,
+        context=fact.context,
+        aggregate_id=aggregate_id,
+        aggregate_version=aggregate_version,
+        occurred_at=at,
+        correlation_id=correlation_id,
+        data=fact.model_dump(mode="json"),
+    )

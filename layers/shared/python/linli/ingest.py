@@ -1,0 +1,46 @@
+"""Device messages as the rules in `iot_rules/` put them on a queue, and the bytes the device itself sent."""
+
+import base64
+import binascii
+from datetime import UTC, datetime
+from typing import Annotated, TypeVar
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+
+from linli.errors import Unreadable
+
+Body = TypeVar("Body", bound=BaseModel)
+DeviceTime = Annotated[
+    AwareDatetime, Field(strict=True, ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(2100, 1, 1, tzinfo=UTC))
+]
+DeviceCounter = Annotated[int, Field(ge=0, lt=10**15, strict=True)]
+
+
+class Delivery(BaseModel):
+    """What a rule adds to a message: the thing is the topic's, which the device's policy holds to its certificate."""
+
+    model_config = ConfigDict(frozen=True)
+    thing: str
+    payload: str
+    received_ms: int
+    trace: str
+
+    @property
+    def received_at(self) -> datetime:
+        return datetime.fromtimestamp(self.received_ms / 1000, UTC)
+
+    def read(self, body: type[Body]) -> Body:
+        """The device's own message. Raises Unreadable naming the first field that cannot be used."""
+        try:
+            return body.model_validate_json(base64.b64decode(self.payload, validate=True))
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+            raise Unreadable(".".join(map(str, first["loc"])) or None, reason=first["type"]) from error
+        except binascii.Error as error:
+            raise Unreadable("payload", reason="not base64") from error
+
+
+class FromDevice(BaseModel):
+    """The base of device messages: fields this version does not know are left alone, so that makers can add some."""
+
+    model_config = ConfigDict(frozen=True, extra="ignore", allow_inf_nan=False)

@@ -1,0 +1,223 @@
+"""One context's table: rows, and the one transaction in which state, timeline, outbox and de-duplication stand or fall.
+
+Kernel rows, in every context's table:
+
+    OUT#0-7         | ulid        a fact to publish; the relay deletes it after the bus has accepted it
+    CMD#sha256      | C           a command that was carried out: digest of its content, what a repetition is told
+    PARKED#yyyymmdd | at#ulid     a message that could not be understood, with the reason (the day is Beijing's)
+    <aggregate>     | …S#000007   a step: the timeline and the audit trail of the aggregate
+"""
+
+import base64
+import hashlib
+import os
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import TypeVar
+
+from pynamodb.attributes import JSONAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.connection import Connection
+from pynamodb.exceptions import DoesNotExist, TransactWriteError
+from pynamodb.expressions.condition import Condition
+from pynamodb.models import Model
+from pynamodb.transactions import TransactWrite
+from ulid import ULID
+
+from linli.clock import beijing_day, iso, new_id
+from linli.commands import ANSWER_KEPT, ATTEMPTS, Command, CommandLog, Repeated, pause
+from linli.errors import KeyReused, StaleVersion, Unavailable
+from linli.facts import Envelope
+
+OUTBOX_SHARDS = 8
+PAYLOAD_KEPT = 32 * 1024
+"""Bytes of a parked payload that are kept; its hash and length are always those of the whole."""
+
+AnyRow = TypeVar("AnyRow", bound="Row")
+
+
+class TableName:
+    """The table's name, read from the environment when it is first needed, not at import."""
+
+    def __init__(self, variable: str) -> None:
+        self.variable = variable
+
+    def __get__(self, instance: object, owner: type) -> str:
+        return os.environ[self.variable]
+
+
+class Row(Model):
+    """The base of every row; `v` is the schema version the row was written with."""
+
+    pk = UnicodeAttribute(hash_key=True)
+    sk = UnicodeAttribute(range_key=True)
+    v = NumberAttribute(default=1)
+
+
+class StepRow(Row):
+    action = UnicodeAttribute()
+    at = UnicodeAttribute()
+    subject = UnicodeAttribute()
+    post = UnicodeAttribute(null=True)
+    state = UnicodeAttribute(null=True)
+    note = UnicodeAttribute(null=True)
+    correlation_id = UnicodeAttribute()
+
+
+class OutboxRow(Row):
+    fact = JSONAttribute()
+
+
+class CommandRow(Row):
+    digest = UnicodeAttribute()
+    result = JSONAttribute()
+    expires_at = NumberAttribute()
+
+
+class ParkedRow(Row):
+    source = UnicodeAttribute()
+    reason = UnicodeAttribute()
+    field = UnicodeAttribute(null=True)
+    sha256 = UnicodeAttribute()
+    size = NumberAttribute()
+    payload = UnicodeAttribute()
+    correlation_id = UnicodeAttribute()
+
+
+@dataclass(frozen=True)
+class Step:
+    """What was done to an aggregate: by whom, in which post, with which state after it."""
+
+    action: str
+    at: datetime
+    subject: str
+    correlation_id: str
+    post: str | None = None
+    state: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True)
+class Parked:
+    source: str
+    reason: str
+    field: str | None
+    payload: bytes
+    correlation_id: str
+
+
+@dataclass(frozen=True)
+class Put:
+    """A row to write; `condition` repeats the state machine."""
+
+    row: Row
+    condition: Condition | None = None
+
+
+class Table(CommandLog):
+    """`base` is the context's row class with its `Meta` and its indexes; every row class of the context derives from it."""
+
+    def __init__(self, base: type[Row]) -> None:
+        self._base = base
+        self._outbox: type[OutboxRow] = type("Outbox", (OutboxRow, base), {})
+        self._command: type[CommandRow] = type("Command", (CommandRow, base), {})
+        self._parked: type[ParkedRow] = type("Parked", (ParkedRow, base), {})
+        self.step: type[StepRow] = type("Step", (StepRow, base), {})
+
+    @property
+    def _connection(self) -> Connection:
+        # Row classes inherit the base's connection: one client a function. PynamoDB has no public way to share it.
+        return self._base._get_connection().connection
+
+    def rows(self, row: type[AnyRow]) -> type[AnyRow]:
+        """The row class, on the context's one connection."""
+        _ = self._connection
+        return row
+
+    def get(self, row: type[AnyRow], pk: str, sk: str) -> AnyRow | None:
+        """The row, read consistently, or None."""
+        try:
+            return self.rows(row).get(pk, sk, consistent_read=True)
+        except DoesNotExist:
+            return None
+
+    def recall(self, command: Command) -> dict[str, str] | None:
+        """What the command was answered before, None if it is new; KeyReused if the key came with other content."""
+        row = self.get(self._command, f"CMD#{command.key}", "C")
+        if row is None:
+            return None
+        if row.digest != command.digest:
+            raise KeyReused("Idempotency-Key")
+        return dict(row.result)
+
+    def commit(
+        self, puts: Iterable[Put], *, at: datetime, command: Command | None = None, facts: Iterable[Envelope] = ()
+    ) -> None:
+        """All or nothing.
+
+        Raises Repeated if the command was carried out before, StaleVersion if a put's condition does not hold,
+        Unavailable if the table stays busy.
+        """
+        rows = [*([self._command_put(command, at)] if command else []), *puts, *map(self._outbox_put, facts)]
+        for attempt in range(ATTEMPTS):
+            try:
+                with TransactWrite(connection=self._connection, client_request_token=str(ULID())) as transaction:
+                    for put in rows:
+                        transaction.save(put.row, condition=put.condition)
+                return
+            except TransactWriteError as error:
+                codes = [reason.code if reason else None for reason in error.cancellation_reasons]
+                if command and codes[:1] == ["ConditionalCheckFailed"]:
+                    raise Repeated() from error
+                if "ConditionalCheckFailed" in codes:
+                    raise StaleVersion("expected_version") from error
+                if (
+                    error.cause_response_code
+                    not in {"TransactionCanceledException", "TransactionInProgressException"} | BUSY
+                ):
+                    raise
+                pause(attempt)
+        raise Unavailable()
+
+    def park(self, message: Parked, *, at: datetime) -> None:
+        row = self.rows(self._parked)(
+            f"PARKED#{beijing_day(at)}",
+            f"{iso(at)}#{new_id(at)}",
+            source=message.source,
+            reason=message.reason,
+            field=message.field,
+            sha256=hashlib.sha256(message.payload).hexdigest(),
+            size=len(message.payload),
+            payload=base64.b64encode(message.payload[:PAYLOAD_KEPT]).decode(),
+            correlation_id=message.correlation_id,
+        )
+        row.save()
+
+    def step_put(self, pk: str, number: int, step: Step, *, under: str = "") -> Put:
+        """The `number`th step (from 1) of the aggregate at `pk`, `under` a prefix where one partition holds several."""
+        row = self.step(pk, f"{under}S#{number:06d}", **(asdict(step) | {"at": iso(step.at)}))
+        return Put(row, self.step.pk.does_not_exist())
+
+    def steps(self, pk: str, *, under: str = "") -> list[Step]:
+        rows = self.rows(self.step).query(pk, self.step.sk.startswith(f"{under}S#"), consistent_read=True)
+        return [
+            Step(r.action, datetime.fromisoformat(r.at), r.subject, r.correlation_id, r.post, r.state, r.note)
+            for r in rows
+        ]
+
+    def _command_put(self, command: Command, at: datetime) -> Put:
+        row = self._command(
+            f"CMD#{command.key}",
+            "C",
+            digest=command.digest,
+            result=command.result,
+            expires_at=int((at + ANSWER_KEPT).timestamp()),
+        )
+        return Put(row, self._command.pk.does_not_exist())
+
+    def _outbox_put(self, fact: Envelope) -> Put:
+        shard = hashlib.sha256(fact.aggregate_id.encode()).digest()[0] % OUTBOX_SHARDS
+        return Put(self._outbox(f"OUT#{shard}", fact.event_id, fact=fact.model_dump(mode="json")))
+
+
+BUSY = {"ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded", "InternalServerError"}

@@ -1,0 +1,187 @@
+"""Devices: registered once, credentials handed over once, telemetry kept and its newest trusted reading read back."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from devices import on_telemetry
+from devices.commands import Registration, register_device, renew_credentials
+from devices.credentials import Credentials
+from devices.domain import ClassUnknown, Device, DeviceAbsent, SerialTaken
+from devices.store import DeviceStore
+from linli.access import Caller
+from linli.clock import beijing_day, iso
+from linli.errors import Denied, KeyReused, PlaceAbsent
+from linli.facts import Place
+from linli.table import ParkedRow
+from tests.support import CONTEXT, NOW, OFFICER, PLACE, RESIDENT, WORKER, delivery, sqs, table_on_moto
+
+WANTED = Registration("water_meter", "SN-1", PLACE.room_id or "")
+
+
+class FakeIssuer:
+    """Certificates by number; the last one activated for a device is the one that connects."""
+
+    def __init__(self) -> None:
+        self.issued = 0
+        self.active: dict[str, str] = {}
+
+    def issue(self, device_id: str) -> Credentials:
+        self.issued += 1
+        return Credentials(f"cert-{self.issued}", f"arn/cert-{self.issued}", "pem", "key")
+
+    def activate_only(self, device_id: str, credentials: Credentials) -> None:
+        self.active[device_id] = credentials.certificate_id
+
+
+@pytest.fixture
+def store() -> Iterator[DeviceStore]:
+    with table_on_moto("devices"):
+        yield DeviceStore()
+
+
+@pytest.fixture
+def issuer() -> Any:
+    return FakeIssuer()
+
+
+def register(
+    store: DeviceStore, issuer: Any, *, key: str = "key-0001", caller: Caller = OFFICER, wanted: Registration = WANTED
+) -> tuple[Device, Credentials | None]:
+    def locate(_: str) -> Place:
+        return PLACE
+
+    return register_device(
+        wanted,
+        key=key,
+        actor=caller.acting(None),
+        request_id="r-1",
+        locate=locate,
+        store=store,
+        issuer=issuer,
+        clock=lambda: NOW,
+    )
+
+
+def outbox(store: DeviceStore) -> list[Any]:
+    return list(store.table._outbox.scan(store.table._outbox.pk.startswith("OUT#")))
+
+
+def parked(store: DeviceStore) -> list[tuple[str | None, str]]:
+    class Parked(ParkedRow):
+        Meta = store.table._base.Meta
+
+    return sorted((row.field or "", row.reason) for row in Parked.scan(Parked.pk.startswith("PARKED#")))
+
+
+def reading(hours: float, seq: int, flow: Any = 1.5) -> dict[str, Any]:
+    return {"t": iso(NOW + timedelta(hours=hours)), "seq": seq, "v": {"flow": flow}}
+
+
+def test_credentials_are_handed_over_once_and_the_fact_carries_none(store: DeviceStore, issuer: Any) -> None:
+    device, credentials = register(store, issuer)
+    assert credentials is not None
+    assert issuer.active == {device.device_id: credentials.certificate_id}
+    again, nothing = register(store, issuer)
+    assert (again, nothing, issuer.issued) == (device, None, 1)
+    (row,) = outbox(store)
+    assert row.fact["type"] == "DeviceRegistered"
+    assert "key" not in str(row.fact["data"]).replace("'device_class'", "")
+
+
+def test_a_serial_number_is_registered_once(store: DeviceStore, issuer: Any) -> None:
+    register(store, issuer)
+    with pytest.raises(SerialTaken):
+        register(store, issuer, key="key-0002")
+    with pytest.raises(KeyReused):
+        register(store, issuer, wanted=Registration("water_meter", "SN-2", WANTED.place_id))
+
+
+@pytest.mark.parametrize(
+    ("caller", "refusal"), [(WORKER, Denied), (RESIDENT, Denied), (Caller("r", home="340104002002"), PlaceAbsent)]
+)
+def test_duty_officers_register_in_their_area(
+    store: DeviceStore, issuer: Any, caller: Caller, refusal: type[Exception]
+) -> None:
+    with pytest.raises(refusal):
+        register(store, issuer, caller=caller)
+    assert issuer.issued == 0
+
+
+def test_an_unknown_class_names_its_field(store: DeviceStore, issuer: Any) -> None:
+    with pytest.raises(ClassUnknown) as refused:
+        register(store, issuer, wanted=Registration("teapot", "SN-1", WANTED.place_id))
+    assert refused.value.field == "device_class"
+
+
+def test_renewed_credentials_replace_the_old(store: DeviceStore, issuer: Any) -> None:
+    device, _ = register(store, issuer)
+
+    def renew(caller: Caller) -> tuple[Device, Credentials | None]:
+        return renew_credentials(
+            device.device_id,
+            key="key-0009",
+            actor=caller.acting(None),
+            request_id="r-2",
+            store=store,
+            issuer=issuer,
+            clock=lambda: NOW,
+        )
+
+    renewed, credentials = renew(OFFICER)
+    assert credentials is not None
+    assert renewed.certificate_id == issuer.active[device.device_id] == credentials.certificate_id
+    assert renew(OFFICER)[1] is None
+    with pytest.raises(Denied):
+        renew(WORKER)
+    with pytest.raises(DeviceAbsent):
+        renew(RESIDENT)
+    actions = [step.action for step in store.table.steps(f"THING#{device.device_id}")]
+    assert actions == ["register", "renew_credentials"]
+
+
+def test_telemetry_is_kept_once_and_the_newest_trusted_reading_is_the_state(store: DeviceStore, issuer: Any) -> None:
+    thing = register(store, issuer)[0].device_id
+    day = delivery(thing, {"readings": [reading(-2, 1), reading(-1, 2, 2.5), reading(0, 3, 3.5)]})
+    late = delivery(thing, {"readings": [reading(-3, 0, 9.9)]})
+    future = delivery(thing, {"readings": [reading(48, 4, 7.7)]})
+    assert on_telemetry.handler(sqs(day, late, day, future, day), CONTEXT) == {"batchItemFailures": []}
+    state = store.last_state(thing)
+    assert state is not None
+    assert (state.seq, state.values) == (3, {"flow": 3.5})
+    kept = [
+        r.seq for day in (beijing_day(NOW - timedelta(hours=12)), beijing_day(NOW)) for r in store.readings(thing, day)
+    ]
+    assert sorted(kept) == [0, 1, 2, 3]
+    assert [r.seq for r in store.readings(thing, beijing_day(NOW + timedelta(hours=48)))] == [4]
+
+
+def test_telemetry_that_cannot_be_understood_is_parked_with_its_reason(store: DeviceStore, issuer: Any) -> None:
+    thing = register(store, issuer)[0].device_id
+    batch = sqs(
+        delivery(thing, b"\x00\x01"),
+        delivery(thing, {"readings": []}),
+        delivery(thing, {"readings": [reading(0, -1)]}),
+        delivery(thing, {"readings": [reading(0, 1, "1.5")]}),
+        delivery(thing, {"readings": [reading(0, 1, float("nan"))]}),
+        delivery(thing, {"readings": [reading(0, 10**20)]}),
+        delivery(thing, {"readings": [{**reading(0, 1), "v": {"pressure": 1}}]}),
+        delivery("stranger", {"readings": [reading(0, 1)]}),
+        delivery(thing, {"readings": [reading(0, 5)]}),
+    )
+    assert on_telemetry.handler(batch, CONTEXT) == {"batchItemFailures": []}
+    assert parked(store) == [
+        ("", "json_invalid"),
+        ("readings", "too_short"),
+        ("readings.0.seq", "greater_than_equal"),
+        ("readings.0.seq", "less_than"),
+        ("readings.0.v", "unknown metric"),
+        ("readings.0.v.flow", "finite_number"),
+        ("readings.0.v.flow", "float_type"),
+        ("thing", "unknown thing"),
+    ]
+    state = store.last_state(thing)
+    assert state is not None
+    assert state.seq == 5
