@@ -1,18 +1,10 @@
-"""Fakes of identity's stores, the table of its template on moto, and events as API Gateway sends them."""
+"""Fakes of identity's stores, and the real books to fill them with."""
 
-import json
-import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
-from datetime import UTC, datetime
-from pathlib import Path
-from types import SimpleNamespace
+from datetime import datetime
 from typing import Any
-from unittest.mock import patch
-
-import boto3
-import yaml
 
 from identity.domain import Account, Author, Division, Filling, Holding, Post
 from identity.load import nbs_rows
@@ -22,13 +14,7 @@ from linli.access import Post as HeldPost
 from linli.commands import Command, CommandLog, Repeated
 from linli.errors import KeyReused, StaleVersion
 from linli.table import Step
-
-ROOT = Path(__file__).parents[1]
-SEED = ROOT / "infra" / "seed"
-NOW = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
-CONTEXT = SimpleNamespace(
-    function_name="identity", memory_limit_in_mb=1024, invoked_function_arn="arn", aws_request_id="request-0"
-)
+from tests.support import SEED, table_on_moto
 
 
 class FakeDivisions:
@@ -132,44 +118,13 @@ class FakeAccounts(CommandLog):
             self._commands[command.key] = command
 
 
-class _Template(yaml.SafeLoader):
-    """Reads a template as data; what an intrinsic function would give is left as its argument."""
-
-
-_Template.add_multi_constructor("!", lambda loader, _, node: getattr(loader, f"construct_{node.id}")(node))
-
-
-def template(context: str) -> dict[str, Any]:
-    return dict(yaml.load((ROOT / "infra" / f"{context}.yaml").read_text(encoding="utf-8"), _Template))
-
-
-@contextmanager
-def identity_table() -> Iterator[None]:
-    """The table as the template describes it, on moto."""
-    from moto import mock_aws  # slow to import, and unit tests need none of it
-
-    settings = {
-        "AWS_ACCESS_KEY_ID": "testing",
-        "AWS_SECRET_ACCESS_KEY": "testing",
-        "AWS_DEFAULT_REGION": "cn-north-1",
-        "IDENTITY_TABLE": "linli-identity",
-    }
-    properties = template("identity")["Resources"]["Table"]["Properties"]
-    wanted = {
-        key: properties[key] for key in ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
-    }
-    with patch.dict(os.environ, settings), mock_aws():
-        boto3.client("dynamodb").create_table(TableName="linli-identity", **wanted)
-        yield
-
-
 @contextmanager
 def stores(kind: str) -> Iterator[tuple[Any, Any]]:
     """Divisions and accounts: `fake`, or the `real` ones on moto."""
     if kind == "fake":
         yield FakeDivisions(), FakeAccounts()
     else:
-        with identity_table():
+        with table_on_moto("identity"):
             yield DivisionStore(), AccountStore()
 
 
@@ -188,33 +143,3 @@ def administrator(path: tuple[str, ...] = ("34",), subject: str = "admin-1") -> 
 
 def acting(caller: Caller) -> Actor:
     return caller.acting(None)
-
-
-def request(
-    method: str,
-    path: str,
-    caller: Caller | None,
-    *,
-    body: object = None,
-    query: dict[str, str] | None = None,
-    headers: dict[str, str] | None = None,
-    refused: str | None = None,
-) -> dict[str, Any]:
-    """A payload 2.0 event behind the authorizer."""
-    said = {"principal": caller.to_context()} if caller else {"refused": refused} if refused else None
-    return {
-        "version": "2.0",
-        "routeKey": f"{method} {path}",
-        "rawPath": path,
-        "rawQueryString": "",
-        "headers": {"content-type": "application/json", **(headers or {})},
-        "queryStringParameters": query,
-        "requestContext": {
-            "http": {"method": method, "path": path, "sourceIp": "127.0.0.1", "protocol": "HTTP/1.1", "userAgent": ""},
-            "requestId": "request-1",
-            "stage": "$default",
-            "authorizer": {"lambda": said} if said else None,
-        },
-        "body": None if body is None else json.dumps(body),
-        "isBase64Encoded": False,
-    }

@@ -7,7 +7,7 @@ from pydantic import BaseModel
 from linli.batch import consume, envelope_of
 from linli.clock import utc_now
 from linli.log import logger
-from tickets.commands import alarm_cleared
+from tickets.detectors import alarm_cleared
 from tickets.domain import Sensor
 from tickets.store import TicketStore
 

@@ -8,7 +8,7 @@ from linli.batch import consume, envelope_of
 from linli.clock import utc_now
 from linli.facts import Place
 from linli.log import logger
-from tickets.commands import Alarm, alarm_raised
+from tickets.detectors import Alarm, alarm_raised
 from tickets.store import TicketStore
 
 log = logger("tickets")

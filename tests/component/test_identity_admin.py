@@ -9,7 +9,8 @@ import pytest
 from identity import admin, load
 from identity.domain import DEFAULT_BOOK
 from identity.load import load_divisions
-from tests.fakes_identity import NOW, SEED, anhui, identity_table, stores
+from tests.fakes_identity import anhui, stores
+from tests.support import NOW, SEED, table_on_moto
 
 ARN = "arn:aws-cn:sts::123456789012:assumed-role/operations/operator"
 
@@ -103,7 +104,7 @@ def test_with_a_user_pool_the_user_comes_first(
 
 
 def test_the_commands_run_as_written(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
-    with identity_table():
+    with table_on_moto("identity"):
         monkeypatch.setattr(load, "ThreadPoolExecutor", lambda _: load_in_line())
         monkeypatch.setattr(load, "nbs_rows", lambda _: [row for row in anhui() if row.level <= 2])
         assert load.main([str(SEED / "anhui-divisions.csv")]) == 0

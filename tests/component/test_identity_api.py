@@ -11,7 +11,8 @@ from identity import api as module
 from identity.domain import DEFAULT_BOOK
 from identity.load import load_divisions, mca_rows
 from linli.access import Caller, Post
-from tests.fakes_identity import CONTEXT, NOW, SEED, administrator, anhui, request, stores, template
+from tests.fakes_identity import administrator, anhui, stores
+from tests.support import CONTEXT, NOW, SEED, request, template
 
 ROWS = anhui("340104002", "340103009", "341002001", "341102001")
 MCA = [

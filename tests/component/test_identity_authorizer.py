@@ -19,7 +19,8 @@ from identity.tokens import Issuer, KeySet, KeysUnreachable, Verifier, fetch_key
 from linli.access import Caller
 from linli.clock import utc_now
 from linli.commands import command
-from tests.fakes_identity import CONTEXT, NOW, request, stores
+from tests.fakes_identity import stores
+from tests.support import CONTEXT, NOW, request
 
 ISSUER, AUDIENCE = "https://issuer.example/pool", "linli-api"
 KEY = rsa.generate_private_key(public_exponent=65537, key_size=2048)

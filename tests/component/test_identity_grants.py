@@ -12,7 +12,8 @@ from identity.domain import Author
 from identity.load import load_divisions
 from linli.access import Actor, Caller, Post
 from linli.errors import LinliError
-from tests.fakes_identity import NOW, FakeAccounts, FakeDivisions, anhui
+from tests.fakes_identity import FakeAccounts, FakeDivisions, anhui
+from tests.support import NOW
 
 REGISTRY = anhui("340104002", "340103001", "341002001", "341102001")
 ROWS = [row for row in REGISTRY if row.level <= 4 or row.code == "340104002003"]

@@ -11,7 +11,8 @@ from identity.domain import DEFAULT_BOOK, Account, Author, Division, Filling, Ho
 from identity.load import MCA_BOOK, load_divisions, mca_rows
 from linli.commands import Repeated, command
 from linli.errors import KeyReused, StaleVersion
-from tests.fakes_identity import NOW, SEED, anhui, stores
+from tests.fakes_identity import anhui, stores
+from tests.support import NOW, SEED
 
 ROWS = anhui("340104002", "3410")
 BY = Author("admin-1", "administrator-34", "request-1")

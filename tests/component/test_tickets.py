@@ -13,16 +13,8 @@ from linli.errors import Denied, Invalid, KeyReused, PlaceAbsent, StaleVersion
 from linli.facts import Place
 from tests.fakes import FakeTicketStore
 from tests.support import COMMUNITY, GRID, NOW, OFFICER, PATH, PLACE, RESIDENT, WORKER, table_on_moto
-from tickets.commands import (
-    Alarm,
-    Report,
-    StepWanted,
-    alarm_cleared,
-    alarm_raised,
-    open_ticket,
-    step_ticket,
-    ticket_seen_by,
-)
+from tickets.commands import Report, StepWanted, open_ticket, step_ticket, ticket_seen_by
+from tickets.detectors import Alarm, alarm_cleared, alarm_raised
 from tickets.domain import Roster, Sensor, Shift, State, StepForbidden, Ticket, TicketAbsent
 from tickets.queries import GridAbsent, ListWanted, list_page
 from tickets.store import TicketStore

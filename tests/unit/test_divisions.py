@@ -25,7 +25,8 @@ from identity.domain import (
     township_kind,
 )
 from identity.load import load_divisions, mca_rows, nbs_rows
-from tests.fakes_identity import SEED, FakeDivisions
+from tests.fakes_identity import FakeDivisions
+from tests.support import SEED
 
 NBS = nbs_rows(SEED / "anhui-divisions.csv")
 MCA = mca_rows(SEED / "anhui-township-crosswalk.csv", NBS)
