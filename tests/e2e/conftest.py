@@ -12,6 +12,7 @@ from infra.local.build import LOCAL_TEMPLATE
 from infra.local.deploy import deployed
 from infra.local.process import write_json
 from infra.local.seed import Demonstration
+from tests.e2e.world import World
 
 ROOT = Path(__file__).parents[2]
 
@@ -25,3 +26,8 @@ def linli(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Demonstration]:
         environment = {**os.environ, **runtime.environment(), "PYTHONPATH": path}
         subprocess.run([sys.executable, "-m", "infra.local.seed", str(folder)], check=True, env=environment, cwd=ROOT)
         yield Demonstration(runtime, outputs)
+
+
+@pytest.fixture(scope="session")
+def world(linli: Demonstration) -> World:
+    return World(linli)

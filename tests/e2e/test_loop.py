@@ -1,98 +1,15 @@
 """The loop with real parts: a device with its own certificate, the rules, the queues, the bus, the API."""
 
-import json
-import secrets
-import time
-from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
-from typing import Any
 
 import pytest
 
-from infra.local.client import Client, Device
+from infra.local.client import Device
 from infra.local.demo import play
 from infra.local.seed import BUILDINGS, COMMUNITY, GRIDS, Demonstration
 from infra.local.water_signal import readings
-
-ROOM = f"{BUILDINGS[0]}-1-0201"
-PATIENCE = 60.0
-
-
-def until(what: str, look: Callable[[], Any]) -> Any:
-    give_up = time.monotonic() + PATIENCE
-    while time.monotonic() < give_up:
-        if found := look():
-            return found
-        time.sleep(0.1)
-    raise AssertionError(f"{what} did not happen within {PATIENCE} s")
-
-
-class World:
-    """The deployment, as its users and its operator see it."""
-
-    def __init__(self, linli: Demonstration) -> None:
-        self.linli = linli
-        self.worker, self.worker2 = linli.client("worker"), linli.client("worker2")
-        self.officer, self.resident, self.admin = (
-            linli.client("officer"),
-            linli.client("resident"),
-            linli.client("admin"),
-        )
-        self.database = linli.runtime.client("dynamodb")
-
-    def register(self, device_class: str = "smoke_detector") -> str:
-        name = f"test-{secrets.token_hex(6)}"
-        body = {"device_class": device_class, "serial": name, "place_id": ROOM}
-        device_id = self.linli.register(self.officer, name, body, key=name)
-        (self.linli.devices / name).rename(self.linli.devices / device_id)
-        return device_id
-
-    @contextmanager
-    def device(self, device_id: str) -> Iterator[Device]:
-        with Device(device_id, self.linli.devices / device_id, self.linli.broker()) as device:
-            yield device
-
-    def rows(self, context: str, pk: str) -> list[dict[str, Any]]:
-        pages = self.database.get_paginator("query").paginate(
-            TableName=f"linli-{context}",
-            KeyConditionExpression="pk = :pk",
-            ExpressionAttributeValues={":pk": {"S": pk}},
-            ConsistentRead=True,
-        )
-        return [item for page in pages for item in page["Items"]]
-
-    def parked(self, context: str) -> list[dict[str, Any]]:
-        today = datetime.now(UTC).astimezone().strftime("%Y%m%d")
-        days = {today, (datetime.now(UTC) + timedelta(hours=8)).strftime("%Y%m%d")}
-        return [row for day in days for row in self.rows(context, f"PARKED#{day}")]
-
-    def tickets_of(self, device_id: str) -> list[dict[str, Any]]:
-        found, cursor = [], None
-        while True:
-            page = self.officer.get("/v1/tickets/work", list="grid", grid_id=GRIDS[0], limit=100, cursor=cursor).body
-            found += [self.officer.get(f"/v1/tickets/{item['ticket_id']}").body for item in page["items"]]
-            cursor = page.get("next_cursor")
-            if cursor is None:
-                return [ticket for ticket in found if ticket.get("device_id") == device_id]
-
-    def ticket_of(self, device_id: str) -> dict[str, Any]:
-        return dict(until("a ticket", lambda: self.tickets_of(device_id))[0])
-
-    def history(self, device_id: str) -> list[str]:
-        rows = self.rows("alarms", f"DEVICE#{device_id}")
-        return [row["action"]["S"] for row in rows if "#S#" in row["sk"]["S"]]
-
-
-@pytest.fixture(scope="module")
-def world(linli: Demonstration) -> World:
-    return World(linli)
-
-
-def take(client: Client, ticket: dict[str, Any], step: str, **more: Any) -> Any:
-    body = {"step": step, "expected_version": ticket["version"], **more}
-    return client.post(f"/v1/tickets/{ticket['ticket_id']}/steps", body)
+from tests.e2e.world import PATIENCE, ROOM, World, drained, take, until
 
 
 def test_the_demonstration_plays_to_its_end(linli: Demonstration) -> None:
@@ -193,7 +110,7 @@ def test_200_copies_of_one_alarm_are_one_alarm_and_one_ticket(world: World) -> N
         for one in sent:
             one.result(PATIENCE)
     world.ticket_of(device_id)
-    _drained(world)
+    drained(world)
     assert world.history(device_id) == ["raised"]
     assert len(world.tickets_of(device_id)) == 1
 
@@ -219,7 +136,7 @@ def test_500_events_of_20_devices_delivered_twice_are_500(world: World) -> None:
     with ThreadPoolExecutor(5) as pool:
         list(pool.map(publish, devices))
     until("500 events", lambda: sum(len(world.history(device_id)) for device_id in devices) >= 500)
-    _drained(world)
+    drained(world)
     assert {device_id: len(world.history(device_id)) for device_id in devices} == dict.fromkeys(devices, 25)
     for device_id in devices:
         (ticket,) = world.tickets_of(device_id)
@@ -236,25 +153,3 @@ def test_64_racers_on_one_step_have_one_winner(world: World) -> None:
     assert sorted(answer.status for answer in answers) == [201] + [409] * 63
     assert {answer.body["code"] for answer in answers if answer.status == 409} <= {"stale-version", "step-forbidden"}
     assert len(world.officer.get(f"/v1/tickets/{ticket['ticket_id']}").body["timeline"]) == 2
-
-
-def _drained(world: World) -> None:
-    """Every queue is empty and every outbox relayed; no dead letters."""
-    queues = world.linli.runtime.client("sqs")
-    urls = queues.list_queues(QueueNamePrefix="linli-")["QueueUrls"]
-    names = ["ApproximateNumberOfMessages", "ApproximateNumberOfMessagesNotVisible"]
-
-    def waiting() -> int:
-        counts = (queues.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"] for url in urls)
-        outboxes = (self for context in ("alarms", "devices", "grid", "tickets") for self in _outbox(world, context))
-        return sum(int(count) for one in counts for count in one.values()) + len(list(outboxes))
-
-    until("the queues to drain", lambda: waiting() == 0)
-    dead = [url for url in urls if url.endswith("-dead")]
-    assert len(dead) >= 5
-    letters = {url: queues.get_queue_attributes(QueueUrl=url, AttributeNames=names)["Attributes"] for url in dead}
-    assert {json.dumps(counts) for counts in letters.values()} == {json.dumps(dict.fromkeys(names, "0"))}
-
-
-def _outbox(world: World, context: str) -> list[dict[str, Any]]:
-    return [row for shard in range(8) for row in world.rows(context, f"OUT#{shard}")]
