@@ -31,8 +31,8 @@ demo: env ## walk through the loop against the running Linli, or start one
 token: env ## print an access token: make token WHO=<account>
 	@$(LOCAL) -m infra.local.access_token $(WHO)
 
-admin: env ## appoint the first administrator in the account in use: ARGS="--subject S --area 34"
-	@$(SOURCES) .venv/bin/python -m identity.admin $(ARGS)
+admin: env ## appoint the first administrator of the deployment in use: ARGS="--username U --area 34"
+	@$(SOURCES) .venv/bin/python -m infra.local.admin $(ARGS)
 
 reset: env ## remove the local state, so that the next run starts empty
 	@$(LOCAL) -m infra.local.run --reset
