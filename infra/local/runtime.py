@@ -5,7 +5,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import time
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -37,7 +36,9 @@ ACCOUNT = "000000000000"
 # The root caller of MiniStack under AUTH=true; functions get the credentials of their own roles.
 ROOT_KEY = {"AWS_ACCESS_KEY_ID": "test", "AWS_SECRET_ACCESS_KEY": "test"}
 START_SECONDS = 60
-STOP_SECONDS = 20
+STOP_SECONDS = 120
+# The first thing MiniStack does at a stop is to save every service's state, the tables' among the last; then it says this.
+STATE_SAVED = b"IoT mTLS: stopped"
 
 
 class Runtime:
@@ -231,21 +232,23 @@ class Runtime:
             )
 
     def _stop_pid(self, pid: int, port: int | None = None) -> None:
-        asked = time.time()
+        already = self.log.stat().st_size if self.log.exists() else 0
         send(pid, signal.SIGTERM)
 
         def saved() -> bool:
             gone = not port_open(port or self.gateway_port)
-            return gone and (not is_ours(pid, str(LAUNCHER)) or self._state_written_since(asked))
+            return gone and (not is_ours(pid, str(LAUNCHER)) or self._logged_since(already, STATE_SAVED))
 
-        wait_until(saved, STOP_SECONDS)
+        if not wait_until(saved, STOP_SECONDS):
+            self.notes.append(f"MiniStack did not say within {STOP_SECONDS} s that its state is saved")
         # With a task still waiting, MiniStack never exits by itself; its group holds only its own workers.
         send(pid, signal.SIGKILL, group=True)
         wait_until(lambda: not is_ours(pid, str(LAUNCHER)), 5)
 
-    def _state_written_since(self, asked: float) -> bool:
-        written = [path.stat().st_mtime for path in self.state.glob("*.json")]
-        return bool(written) and max(written) >= asked and time.time() - max(written) > 1
+    def _logged_since(self, position: int, text: bytes) -> bool:
+        with self.log.open("rb") as log:
+            log.seek(position)
+            return text in log.read()
 
 
 def running(folder: Path = FOLDER) -> tuple[Runtime, dict[str, str]] | None:
