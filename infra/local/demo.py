@@ -4,7 +4,7 @@ import secrets
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
 from infra.local.client import Answer, Device
@@ -66,16 +66,18 @@ def play(demonstration: Demonstration) -> dict[str, Any]:
 def meter(demonstration: Demonstration, story: Story) -> None:
     """A day of a real hourly signal, in one message; its last state read back."""
     device_id = demonstration.device_id("water")
-    day = readings(24, until=datetime.now(UTC) - timedelta(seconds=1))
+    day = readings(24, until=datetime.now(UTC).replace(microsecond=0))
     with Device(device_id, demonstration.devices / "water", demonstration.broker()) as meter_:
         meter_.publish_telemetry(day)
     story.tell("water meter", f"published {len(day)} hourly readings in one message")
     officer = demonstration.client("officer")
-    wanted = day[-1]["v"]
-    state = until(
-        "the last state",
-        lambda: _if(officer.get(f"/v1/devices/{device_id}").body.get("last_state") or {}, values=wanted),
-    )
+    newest = datetime.fromisoformat(day[-1]["t"])
+
+    def last_state() -> dict[str, Any] | None:
+        state = officer.get(f"/v1/devices/{device_id}").body.get("last_state")
+        return state if state and datetime.fromisoformat(state["at"]) == newest else None
+
+    state = until("the last state", last_state)
     story.tell("值班长甲", f"reads the last state: {state['values']['flow']} L/s at {state['at']}")
 
 
