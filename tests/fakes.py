@@ -43,7 +43,7 @@ class FakeTicketStore:
         self.tickets: dict[str, Ticket] = {}
         self.steps: dict[str, list[Step]] = {}
         self.sensors: dict[str, HeardSensor] = {}
-        self.rosters: dict[str, tuple[int, Roster, tuple[str, ...]]] = {}
+        self.rosters: dict[str, tuple[int, Roster]] = {}
 
     def __contains__(self, ticket_id: str) -> bool:
         return ticket_id in self.tickets
@@ -80,14 +80,14 @@ class FakeTicketStore:
         self.table.commit(command, [], stale=self._stale(heard))
         self._keep(heard)
 
-    def roster(self, grid_id: str) -> tuple[Roster, tuple[str, ...]] | None:
+    def roster(self, grid_id: str) -> Roster | None:
         known = self.rosters.get(grid_id)
-        return known and known[1:]
+        return known[1] if known else None
 
-    def save_roster(self, grid_id: str, path: tuple[str, ...], roster: Roster, *, version: int, at: datetime) -> bool:
+    def save_roster(self, grid_id: str, roster: Roster, *, version: int, at: datetime) -> bool:
         if grid_id in self.rosters and self.rosters[grid_id][0] >= version:
             return False
-        self.rosters[grid_id] = (version, roster, path)
+        self.rosters[grid_id] = (version, roster)
         return True
 
     def waiting_for_post(self, post_id: str, *, limit: int, after: Any) -> tuple[list[Summary], Any]:

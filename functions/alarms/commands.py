@@ -21,7 +21,7 @@ def take_event(
     clock: Clock,
 ) -> tuple[Alarm, Outcome] | None:
     """Move the alarm by one event, once however often it is delivered (then None). Raises Unavailable."""
-    asked = command("take_event", device.device_id, rule.alarm_type, event.identity)
+    asked = command("take_event", device.device_id, rule.alarm_type, event.identity, content=event.active)
 
     def act() -> tuple[Alarm, Outcome]:
         at = clock()
@@ -40,19 +40,18 @@ def _state(alarm: Alarm) -> str:
 
 def _facts(alarm: Alarm, outcome: Outcome, moment: Moment, *, at: datetime) -> list[Envelope]:
     about = {"alarm_id": alarm.alarm_id, "device_id": alarm.device_id, "alarm_type": alarm.alarm_type}
-    fact: Fact
-    if outcome is Outcome.RAISED:
-        fact = AlarmRaised(**about, severity=alarm.severity, place=alarm.place, raised_at=moment.at)
-    elif outcome is Outcome.CLEARED:
-        fact = AlarmCleared(**about, cleared_at=moment.at)
-    else:
-        return []
+    said: list[Fact] = []
+    if outcome in (Outcome.RAISED, Outcome.PASSED):
+        said.append(AlarmRaised(**about, severity=alarm.severity, place=alarm.place, raised_at=moment.at))
+    if outcome in (Outcome.CLEARED, Outcome.PASSED) and alarm.cleared:
+        said.append(AlarmCleared(**about, cleared_at=alarm.cleared.at))
     return [
         envelope(
             fact,
             aggregate_id=alarm.aggregate_id,
-            aggregate_version=alarm.version,
+            aggregate_version=alarm.published - len(said) + number,
             at=at,
             correlation_id=alarm.correlation_id,
         )
+        for number, fact in enumerate(said, 1)
     ]

@@ -6,15 +6,13 @@ States follow ISA-18.2 / IEC 62682 as far as this product needs them: active or 
 
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 
 from linli.clock import beijing_day, iso
+from linli.devicetime import trusted
 from linli.errors import Unreadable
 from linli.facts import Place
-
-CLOCK_TRUSTED = timedelta(hours=24)
-"""A device time further from the server's is kept, but the server's time orders the event."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +40,8 @@ class Outcome(StrEnum):
     RAISED = "raised"
     REPEATED = "repeated"
     CLEARED = "cleared"
+    PASSED = "passed"
+    """An alarm whose end was heard first: raised and cleared in one."""
     IGNORED = "ignored"
     """Nothing to clear, or older than what is known: recorded, moves nothing."""
 
@@ -65,7 +65,10 @@ class Event:
 
 @dataclass(frozen=True)
 class Alarm:
-    """The alarm of one type at one device. `version` counts its messages, `alarm_id` names the current activation."""
+    """The alarm of one type at one device.
+
+    `version` counts its messages, `published` its facts; `alarm_id` names the last activation, `cleared` is its end.
+    """
 
     device_id: str
     alarm_type: str
@@ -76,6 +79,8 @@ class Alarm:
     alarm_id: str = ""
     occurrences: int = 0
     last: Moment | None = None
+    cleared: Moment | None = None
+    published: int = 0
     correlation_id: str = ""
 
     @property
@@ -97,7 +102,7 @@ def event_at(at: datetime, seq: int, *, active: bool, received_at: datetime) -> 
     A clock that starts anew after a power cut may say the same time twice, so the day of receipt joins the identity.
     """
     identity = f"{iso(at)}#{seq}"
-    if abs(at - received_at) <= CLOCK_TRUSTED:
+    if trusted(at, received_at=received_at):
         return Event(Moment(at, seq), identity, active)
     return Event(Moment(received_at, seq), f"{identity}#{beijing_day(received_at)}", active)
 
@@ -105,15 +110,24 @@ def event_at(at: datetime, seq: int, *, active: bool, received_at: datetime) -> 
 def apply(alarm: Alarm, event: Event, *, alarm_id: str, correlation_id: str) -> tuple[Alarm, Outcome]:
     """The alarm after the event; `alarm_id` and `correlation_id` are taken if it raises."""
     seen = replace(alarm, version=alarm.version + 1)
-    if alarm.last is not None and event.moment <= alarm.last:
+    late = alarm.last is not None and event.moment <= alarm.last
+    if late and not _was_missed(alarm, event):
         return seen, Outcome.IGNORED
-    seen = replace(seen, last=event.moment)
+    seen = seen if late else replace(seen, last=event.moment)
+    raised = replace(seen, alarm_id=alarm_id, occurrences=1, correlation_id=correlation_id)
+    if late:
+        return replace(raised, cleared=alarm.last, published=alarm.published + 2), Outcome.PASSED
     match alarm.active, event.active:
         case False, True:
-            raised = replace(seen, active=True, alarm_id=alarm_id, occurrences=1, correlation_id=correlation_id)
-            return raised, Outcome.RAISED
+            return replace(raised, active=True, published=alarm.published + 1), Outcome.RAISED
         case True, True:
             return replace(seen, occurrences=alarm.occurrences + 1), Outcome.REPEATED
         case True, False:
-            return replace(seen, active=False), Outcome.CLEARED
+            cleared = replace(seen, active=False, cleared=event.moment, published=alarm.published + 1)
+            return cleared, Outcome.CLEARED
     return seen, Outcome.IGNORED
+
+
+def _was_missed(alarm: Alarm, event: Event) -> bool:
+    """A late activation of which only the end was heard: after the last alarm that is known to have ended."""
+    return event.active and not alarm.active and (alarm.cleared is None or event.moment > alarm.cleared)

@@ -7,7 +7,7 @@ from pydantic import StringConstraints
 from alarms.commands import take_event
 from alarms.domain import event_at, rule_for
 from alarms.store import AlarmStore
-from linli.batch import consume
+from linli.batch import consume, read
 from linli.clock import utc_now
 from linli.errors import NotYet
 from linli.ingest import Delivery, DeviceCounter, DeviceTime, FromDevice
@@ -31,8 +31,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 def take_delivery(body: str) -> None:
     """Raises Unreadable for what cannot be understood, UnknownThing while the registry's word has not come."""
-    delivery = Delivery.model_validate_json(body)
-    message = delivery.read(EventMessage)
+    delivery = read(Delivery, body)
+    message = delivery.message(EventMessage)
     device = store.device(delivery.thing)
     if device is None:
         raise UnknownThing("thing")

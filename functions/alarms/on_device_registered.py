@@ -6,7 +6,7 @@ from pydantic import BaseModel
 
 from alarms.domain import KnownDevice
 from alarms.store import AlarmStore
-from linli.batch import consume, envelope_of
+from linli.batch import consume, read_fact
 from linli.clock import utc_now
 from linli.facts import Place
 from linli.log import logger
@@ -27,7 +27,6 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def remember(body: str) -> None:
-    fact = envelope_of(body, DeviceRegistered=1)
-    said = DeviceRegistered.model_validate(fact.data)
+    fact, said = read_fact(body, DeviceRegistered, version=1)
     store.remember(KnownDevice(said.device_id, said.device_class, said.place))
     log.info("device remembered", thing=said.device_id, correlation_id=fact.correlation_id)

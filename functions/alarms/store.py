@@ -13,11 +13,11 @@ from alarms.domain import Alarm, AlarmRule, KnownDevice, Moment
 from linli.clock import iso
 from linli.commands import Command
 from linli.facts import Envelope, Place
-from linli.table import Put, Row, Step, Table, TableName
+from linli.table import Put, Row, Step, Table, TableMeta, TableName
 
 
 class AlarmsRow(Row):
-    class Meta:
+    class Meta(TableMeta):
         table_name = TableName("ALARMS_TABLE")
 
 
@@ -33,6 +33,9 @@ class AlarmRow(AlarmsRow):
     occurrences = NumberAttribute()
     last_at = UnicodeAttribute()
     last_seq = NumberAttribute()
+    cleared_at = UnicodeAttribute(null=True)
+    cleared_seq = NumberAttribute(null=True)
+    published = NumberAttribute()
     correlation_id = UnicodeAttribute(null=True)
 
 
@@ -67,6 +70,8 @@ class AlarmStore:
             alarm_id=row.alarm_id or "",
             occurrences=int(row.occurrences),
             last=Moment(datetime.fromisoformat(row.last_at), int(row.last_seq)),
+            cleared=Moment(datetime.fromisoformat(row.cleared_at), int(row.cleared_seq)) if row.cleared_at else None,
+            published=int(row.published),
             correlation_id=row.correlation_id or "",
         )
 
@@ -95,5 +100,8 @@ def _alarm_row(alarm: Alarm) -> AlarmRow:
         occurrences=alarm.occurrences,
         last_at=iso(alarm.last.at),
         last_seq=alarm.last.seq,
+        cleared_at=iso(alarm.cleared.at) if alarm.cleared else None,
+        cleared_seq=alarm.cleared.seq if alarm.cleared else None,
+        published=alarm.published,
         correlation_id=alarm.correlation_id or None,
     )

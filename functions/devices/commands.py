@@ -5,13 +5,13 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from devices.credentials import CertificateIssuer, Credentials
-from devices.domain import Device, DeviceAbsent, class_named
+from devices.domain import Device, DeviceAbsent, SerialTaken, class_named
 from devices.events import DeviceRegistered
 from devices.store import DeviceStore
 from linli.access import Actor, Resource
 from linli.clock import Clock, new_id
 from linli.commands import command
-from linli.errors import PlaceAbsent
+from linli.errors import Conflict, PlaceAbsent, StaleVersion
 from linli.facts import Place, envelope
 from linli.table import Step
 
@@ -37,26 +37,29 @@ def register_device(
     clock: Clock,
 ) -> tuple[Device, Credentials | None]:
     """The device and its credentials; a repetition gets the device alone, credentials are handed over once."""
-    class_named(wanted.device_class)
-    place = locate(wanted.place_id)
-    resource = Resource("Place", wanted.place_id, [*place.path, place.grid_id])
-    actor.require("register_device", resource, seen_by="read_place", absent=PlaceAbsent("place_id"))
     handed_over: list[Credentials] = []
     asked = command(actor.subject, "register_device", key, content=vars(wanted))
 
     def act() -> dict[str, str]:
+        place = _place_for(wanted, actor, locate)
+        if store.serial_known(wanted.device_class, wanted.serial):
+            raise SerialTaken("serial")
         at = clock()
         device_id = new_id(at)
         credentials = issuer.issue(device_id)
         device = Device(device_id, wanted.device_class, wanted.serial, place, at, credentials.certificate_id)
         fact = DeviceRegistered(device_id=device_id, device_class=device.device_class, place=place)
-        store.add(
-            device,
-            step=step("register", at, actor, request_id),
-            command=asked.with_result(device_id=device_id),
-            fact=envelope(fact, aggregate_id=device_id, aggregate_version=1, at=at, correlation_id=request_id),
-        )
-        issuer.activate_only(device_id, credentials)
+        try:
+            store.add(
+                device,
+                step=step("register", at, actor, request_id),
+                command=asked.with_result(device_id=device_id),
+                fact=envelope(fact, aggregate_id=device_id, aggregate_version=1, at=at, correlation_id=request_id),
+            )
+        except Conflict:
+            issuer.take_back(device_id, credentials)
+            raise
+        issuer.activate(credentials)
         handed_over.append(credentials)
         return {"device_id": device_id}
 
@@ -83,12 +86,24 @@ def renew_credentials(
         credentials = issuer.issue(device_id)
         renewal = step("renew_credentials", clock(), actor, request_id)
         store.replace_certificate(device, credentials.certificate_id, step=renewal, command=asked)
-        issuer.activate_only(device_id, credentials)
+        issuer.activate(credentials)
+        if store.device(device_id).certificate_id != credentials.certificate_id:
+            issuer.revoke(credentials)  # somebody renewed in between: theirs are the ones that count
+            raise StaleVersion()
+        issuer.revoke_others(device_id, credentials)
         handed_over.append(credentials)
         return {}
 
     store.table.once(asked, act)
     return store.device(device_id), handed_over[0] if handed_over else None
+
+
+def _place_for(wanted: Registration, actor: Actor, locate: Locate) -> Place:
+    class_named(wanted.device_class)
+    place = locate(wanted.place_id)
+    resource = Resource("Place", wanted.place_id, [*place.path, place.grid_id])
+    actor.require("register_device", resource, seen_by="read_place", absent=PlaceAbsent("place_id"))
+    return place
 
 
 def device_seen_by(actor: Actor, device_id: str, *, store: DeviceStore, action: str = "read_device") -> Device:

@@ -30,9 +30,26 @@ class CertificateIssuer:
             made["certificateId"], made["certificateArn"], made["certificatePem"], made["keyPair"]["PrivateKey"]
         )
 
-    def activate_only(self, device_id: str, credentials: Credentials) -> None:
+    def activate(self, credentials: Credentials) -> None:
+        self._set(credentials.certificate_id, "ACTIVE")
+
+    def revoke(self, credentials: Credentials) -> None:
+        self._set(credentials.certificate_id, "REVOKED")
+
+    def revoke_others(self, device_id: str, credentials: Credentials) -> None:
         """From now on the device connects with these and with none it was given before."""
-        for principal in self._iot.list_thing_principals(thingName=device_id)["principals"]:
+        pages = self._iot.get_paginator("list_thing_principals").paginate(thingName=device_id)
+        for principal in [one for page in pages for one in page["principals"]]:
             if principal != credentials.certificate_arn:
-                self._iot.update_certificate(certificateId=principal.rpartition("/")[2], newStatus="REVOKED")
-        self._iot.update_certificate(certificateId=credentials.certificate_id, newStatus="ACTIVE")
+                self._set(principal.rpartition("/")[2], "REVOKED")
+                self._iot.detach_thing_principal(thingName=device_id, principal=principal)
+
+    def take_back(self, device_id: str, credentials: Credentials) -> None:
+        """A device that was not registered after all leaves nothing behind."""
+        self._iot.detach_thing_principal(thingName=device_id, principal=credentials.certificate_arn)
+        self._iot.detach_policy(policyName=self._policy, target=credentials.certificate_arn)
+        self._iot.delete_certificate(certificateId=credentials.certificate_id)
+        self._iot.delete_thing(thingName=device_id)
+
+    def _set(self, certificate_id: str, status: str) -> None:
+        self._iot.update_certificate(certificateId=certificate_id, newStatus=status)

@@ -7,13 +7,11 @@ A device is known by its thing name, which is its `device_id`; its place comes f
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 
+from linli.devicetime import trusted
 from linli.errors import Absent, Conflict, Invalid
 from linli.facts import Place
-
-CLOCK_TRUSTED = timedelta(hours=24)
-"""A device time further from the server's is kept but does not become the last state."""
 
 
 @dataclass(frozen=True)
@@ -78,5 +76,5 @@ def class_named(name: str) -> DeviceClass:
 
 def latest(readings: list[Reading], *, received_at: datetime) -> Reading | None:
     """The reading that may become the last state: the newest whose device time can be trusted."""
-    trusted = [r for r in readings if abs(r.at - received_at) <= CLOCK_TRUSTED]
-    return max(trusted, key=lambda r: r.key, default=None)
+    usable = [r for r in readings if trusted(r.at, received_at=received_at)]
+    return max(usable, key=lambda r: r.key, default=None)

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from devices.domain import DeviceAbsent, Reading, class_named, latest
 from devices.store import DeviceStore
-from linli.batch import consume
+from linli.batch import consume, read
 from linli.clock import utc_now
 from linli.errors import Unreadable
 from linli.ingest import Delivery, DeviceCounter, DeviceTime, FromDevice
@@ -33,8 +33,8 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 def keep_telemetry(body: str) -> None:
     """Raises Unreadable for a message that cannot be kept."""
-    delivery = Delivery.model_validate_json(body)
-    message = delivery.read(TelemetryMessage)
+    delivery = read(Delivery, body)
+    message = delivery.message(TelemetryMessage)
     metrics = _metrics_of(delivery.thing)
     for place, reading in enumerate(message.readings):
         if not reading.v.keys() <= metrics.keys():

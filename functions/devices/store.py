@@ -3,8 +3,8 @@
 THING#id            | D               the device as registered
 THING#id            | S#000001        its steps
 THING#id            | STATE           the newest trusted reading, conditional on (device time, sequence)
-THING#id#yyyymmdd   | t#seq           the readings of one message, under the first one's time and sequence:
-                                      a message that comes again writes the same row (the day is Beijing's)
+THING#id#yyyymmdd   | t#seq#t#seq     the readings of one message, under the first and the last one's time and sequence:
+                                      a message that comes again writes the same row (the first's Beijing day)
 SERIAL#class#serial | N               keeps a serial number from being registered twice
 """
 
@@ -19,11 +19,11 @@ from linli.clock import beijing_day, iso
 from linli.commands import Command
 from linli.errors import StaleVersion
 from linli.facts import Envelope, Place
-from linli.table import Put, Row, Step, Table, TableName
+from linli.table import Put, Row, Step, Table, TableMeta, TableName
 
 
 class DevicesRow(Row):
-    class Meta:
+    class Meta(TableMeta):
         table_name = TableName("DEVICES_TABLE")
 
 
@@ -72,6 +72,9 @@ class DeviceStore:
             version=int(row.version),
         )
 
+    def serial_known(self, device_class: str, serial: str) -> bool:
+        return self.table.get(SerialRow, f"SERIAL#{device_class}#{serial}", "N") is not None
+
     def add(self, device: Device, *, step: Step, command: Command, fact: Envelope) -> None:
         """Register a device. Raises SerialTaken, Repeated."""
         serial = SerialRow(f"SERIAL#{device.device_class}#{device.serial}", "N", device_id=device.device_id)
@@ -100,7 +103,7 @@ class DeviceStore:
         first = readings[0]
         self.table.rows(ReadingsRow)(
             f"THING#{device_id}#{beijing_day(first.at)}",
-            _at_key(first),
+            f"{_at_key(first)}#{_at_key(readings[-1])}",
             readings=[{"t": iso(r.at), "seq": r.seq, "v": dict(r.values)} for r in readings],
             received_at=iso(received_at),
         ).save()

@@ -62,6 +62,8 @@ class Roster:
     grid: Grid
     shifts: tuple[Shift, ...]
     duty_officer: str
+    deputy_officer: str | None = None
+    """Verifies what the duty officer handled themself."""
 
 
 def split_place_id(place_id: str) -> tuple[str, str | None]:

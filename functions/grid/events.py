@@ -19,6 +19,6 @@ class DutyRosterChanged(Fact):
 
     context: ClassVar[str] = "grid"
     grid_id: str
-    path: tuple[str, ...]
     shifts: tuple[ShiftData, ...]
     duty_officer: str
+    deputy_officer: str | None = None

@@ -2,6 +2,7 @@
 
 GRID#grid_id         | G             the grid: name, path
 GRID#grid_id         | DUTY          its duty roster, versioned
+GRID#grid_id         | DUTY#S#000001 what was done to the roster
 PLACE#building_id    | B             a building and the grid it stands in
 PLACE#building_id    | R#unit-number a room of it; its grid is its building's (以楼带房)
 """
@@ -11,16 +12,16 @@ from datetime import datetime
 
 from pynamodb.attributes import JSONAttribute, NumberAttribute, UnicodeAttribute
 
-from grid.domain import Building, Grid, Room, Roster, split_place_id
-from grid.events import DutyRosterChanged, ShiftData
+from grid.domain import Building, Grid, Room, Roster, Shift, split_place_id
 from linli.clock import iso
+from linli.commands import Command
 from linli.errors import PlaceAbsent
-from linli.facts import envelope
-from linli.table import Put, Row, Table, TableName
+from linli.facts import Envelope
+from linli.table import Put, Row, Step, Table, TableMeta, TableName
 
 
 class GridRow(Row):
-    class Meta:
+    class Meta(TableMeta):
         table_name = TableName("GRID_TABLE")
 
     name = UnicodeAttribute(null=True)
@@ -31,18 +32,19 @@ class GridRow(Row):
 class RosterRow(GridRow):
     shifts = JSONAttribute()
     duty_officer = UnicodeAttribute()
+    deputy_officer = UnicodeAttribute(null=True)
     version = NumberAttribute()
 
 
 class GridStore:
     def __init__(self) -> None:
-        self._table = Table(GridRow)
+        self.table = Table(GridRow)
 
     def place(self, place_id: str) -> Building | Room:
         """The building or room with this id. Raises PlaceAbsent."""
         building_id, room = split_place_id(place_id)
         wanted = [(f"PLACE#{building_id}", "B"), *([(f"PLACE#{building_id}", f"R#{room}")] if room else [])]
-        found = {row.sk: row for row in self._table.rows(GridRow).batch_get(wanted, consistent_read=True)}
+        found = {row.sk: row for row in self.table.rows(GridRow).batch_get(wanted, consistent_read=True)}
         if len(found) != len(wanted):
             raise PlaceAbsent("place_id")
         row = found["B"]
@@ -52,36 +54,44 @@ class GridStore:
     def add(self, places: Iterable[Grid | Building | Room]) -> int:
         """Write grids, buildings and rooms, replacing what was there; how many."""
         count = 0
-        with self._table.rows(GridRow).batch_write() as batch:
+        with self.table.rows(GridRow).batch_write() as batch:
             for place in places:
                 batch.save(_row(place))
                 count += 1
         return count
 
-    def set_roster(self, roster: Roster, *, at: datetime, correlation_id: str) -> bool:
-        """Replace the grid's roster and say so; False if it is just the same as before."""
+    def roster(self, grid: Grid) -> tuple[Roster, int] | None:
+        """The grid's roster and its version, None if it has none."""
+        row = self.table.get(RosterRow, f"GRID#{grid.grid_id}", "DUTY")
+        if row is None:
+            return None
+        shifts = tuple(
+            Shift(s["post_id"], _instant(s["from_at"]), s["to_at"] and _instant(s["to_at"])) for s in row.shifts
+        )
+        return Roster(grid, shifts, row.duty_officer, row.deputy_officer), int(row.version)
+
+    def save_roster(self, roster: Roster, *, version: int, step: Step, command: Command, fact: Envelope) -> None:
+        """The roster's next version (the first, if it is 1). Raises StaleVersion, Repeated."""
         pk = f"GRID#{roster.grid.grid_id}"
-        before = self._table.get(RosterRow, pk, "DUTY")
         shifts = [
             {"post_id": s.post_id, "from_at": iso(s.from_at), "to_at": iso(s.to_at) if s.to_at else None}
             for s in roster.shifts
         ]
-        if before and before.shifts == shifts and before.duty_officer == roster.duty_officer:
-            return False
-        version = int(before.version) + 1 if before else 1
-        row = RosterRow(pk, "DUTY", shifts=shifts, duty_officer=roster.duty_officer, version=version)
-        condition = RosterRow.version == before.version if before else RosterRow.pk.does_not_exist()
-        fact = DutyRosterChanged(
-            grid_id=roster.grid.grid_id,
-            path=roster.grid.path,
-            shifts=tuple(ShiftData(post_id=s.post_id, from_at=s.from_at, to_at=s.to_at) for s in roster.shifts),
+        row = RosterRow(
+            pk,
+            "DUTY",
+            shifts=shifts,
             duty_officer=roster.duty_officer,
+            deputy_officer=roster.deputy_officer,
+            version=version,
         )
-        said = envelope(
-            fact, aggregate_id=roster.grid.grid_id, aggregate_version=version, at=at, correlation_id=correlation_id
-        )
-        self._table.commit([Put(row, condition)], at=at, facts=[said])
-        return True
+        before = RosterRow.pk.does_not_exist() if version == 1 else RosterRow.version == version - 1
+        puts = [Put(row, before), self.table.step_put(pk, version, step, under="DUTY#")]
+        self.table.commit(puts, at=step.at, command=command, facts=[fact])
+
+
+def _instant(text: str) -> datetime:
+    return datetime.fromisoformat(text)
 
 
 def _row(place: Grid | Building | Room) -> GridRow:

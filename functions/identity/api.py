@@ -1,30 +1,31 @@
 """The HTTP interface of identity, under /v1/identity, and the whole API's document at /v1/openapi.json."""
 
 import json
-from datetime import date
 from functools import cache
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from aws_lambda_powertools.event_handler.openapi.params import Query
-from pydantic import AwareDatetime, Field, RootModel
 
 from identity import commands
-from identity.domain import (
-    DEFAULT_BOOK,
-    Division,
-    DivisionAbsent,
-    Kind,
-    Role,
-    Standing,
-    division_code,
-    known_book,
-)
+from identity.domain import Division, DivisionAbsent, division_code, known_book
 from identity.store import AccountStore, DivisionStore
+from identity.views import (
+    Appointed,
+    AppointmentIn,
+    Book,
+    ChildrenFilter,
+    DivisionList,
+    DivisionView,
+    Document,
+    Me,
+    Registered,
+    ResidentIn,
+)
 from linli.access import Actor, Caller
 from linli.clock import utc_now
 from linli.errors import Absent
-from linli.http import Api, IdempotencyKey, Model
+from linli.http import Api, IdempotencyKey
 from linli.log import logger
 
 log = logger("identity")
@@ -36,88 +37,11 @@ handler = log.inject_lambda_context(api.handler)
 
 DOCUMENT = Path(__file__).with_name("openapi.json")
 
-Subject = Annotated[str, Field(pattern=r"^[0-9A-Za-z._|:-]{1,255}$", description="the `sub` of the issuer's tokens")]
-PostId = Annotated[str, Field(pattern=r"^[0-9A-Za-z_-]{3,64}$")]
-
-
-class Book(Model):
-    book: str = DEFAULT_BOOK
-
-
-class ChildrenFilter(Book):
-    name: str | None = Field(default=None, min_length=1, max_length=50)
-
-
-class DivisionView(Model):
-    """A division as its book has it. `standing` says why a row is not what its level suggests: `statistical` is a
-    development zone, `virtual` has no residents, `fictitious` stands for "directly under the county"."""
-
-    book: str
-    code: str
-    level: int
-    kind: Kind
-    standing: Standing
-    name: str
-    parent: str | None
-    valid_from: date
-    valid_to: date | None
-    successors: list[str]
-
-
-class DivisionList(Model):
-    book: str
-    code: str
-    items: list[DivisionView]
-
-
-class PostView(Model):
-    post_id: str
-    role: str
-    area: str
-    path: list[str]
-
-
-class Me(Model):
-    subject: str
-    posts: list[PostView]
-    home: str | None
-
-
-class AppointmentIn(Model):
-    post_id: PostId
-    role: Role
-    area: Annotated[
-        str, Field(pattern=r"^[0-9]{2,15}$", description="a division's code; a grid's id for a grid_worker")
-    ]
-    subject: Subject
-    valid_to: AwareDatetime | None = None
-
-
-class Appointed(Model):
-    post_id: str
-    version: int
-    valid_from: AwareDatetime
-
-
-class ResidentIn(Model):
-    subject: Subject
-    community: Annotated[str, Field(pattern=r"^[0-9]{12}$")]
-
-
-class Registered(Model):
-    subject: str
-    home: str
-    version: int
-
-
-class Document(RootModel[dict[str, Any]]):
-    """An OpenAPI 3.1 document."""
-
 
 @api.route("GET", "/v1/identity/divisions/<code>")
 def read_division(code: str, query: Annotated[Book, Query()]) -> DivisionView:
     """A division by its code in a code book."""
-    return _view(_division(query.book, code))
+    return DivisionView.of(_division(query.book, code))
 
 
 @api.route("GET", "/v1/identity/divisions/<code>/children")
@@ -129,7 +53,7 @@ def list_children(code: str, query: Annotated[ChildrenFilter, Query()]) -> Divis
     """
     parent = _division(query.book, code)
     found = divisions.children(parent.book, parent.code)
-    items = [_view(division) for division in found if query.name in (None, division.name)]
+    items = [DivisionView.of(division) for division in found if query.name in (None, division.name)]
     return DivisionList(book=parent.book, code=parent.code, items=items)
 
 
@@ -138,14 +62,13 @@ def list_ancestors(code: str, query: Annotated[Book, Query()]) -> DivisionList:
     """The divisions above one, from the province down."""
     division = _division(query.book, code)
     above = divisions.divisions(division.book, division.path[:-1])
-    return DivisionList(book=division.book, code=division.code, items=[_view(one) for one in above])
+    return DivisionList(book=division.book, code=division.code, items=[DivisionView.of(one) for one in above])
 
 
 @api.route("GET", "/v1/identity/me")
 def read_me(caller: Caller) -> Me:
     """Who the caller is: the posts they can act in, or the community they live in."""
-    posts = [PostView(post_id=p.post_id, role=p.role, area=p.area, path=list(p.path)) for p in caller.posts]
-    return Me(subject=caller.subject, posts=posts, home=caller.home)
+    return Me.of(caller)
 
 
 @api.route("POST", "/v1/identity/posts", status=201)
@@ -197,18 +120,3 @@ def _division(book: str, code: str) -> Division:
     if found is None:
         raise DivisionAbsent("code")
     return found
-
-
-def _view(division: Division) -> DivisionView:
-    return DivisionView(
-        book=division.book,
-        code=division.code,
-        level=division.level,
-        kind=division.kind,
-        standing=division.standing,
-        name=division.name,
-        parent=division.parent,
-        valid_from=division.valid_from,
-        valid_to=division.valid_to,
-        successors=list(division.successors),
-    )

@@ -19,13 +19,13 @@ from identity.domain import (
     UnfitArea,
     area_path,
     check_role_area,
+    check_term,
     division_code,
     split_area,
 )
 from linli.access import Actor, Resource
 from linli.clock import Clock, iso
 from linli.commands import Command, command
-from linli.errors import Invalid
 
 
 class Divisions(Protocol):
@@ -133,8 +133,7 @@ def _moved(before: Account, home: tuple[str, ...], actor: Actor) -> Account:
 
 def _filling(wanted: Appointment, path: tuple[str, ...], *, by: Author, now: datetime, accounts: Accounts) -> Filling:
     check_role_area(wanted.role, path)
-    if wanted.valid_to is not None and wanted.valid_to <= now:
-        raise Invalid("valid_to", reason="在过去 / in the past")
+    check_term(wanted.valid_to, now)
     account = accounts.account(wanted.subject)
     if account:
         account.check_usable_as("staff")

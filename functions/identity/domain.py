@@ -14,7 +14,7 @@ A place is named by (book, code): in 390 cases the NBS and MCA books give one ni
 
 import re
 from dataclasses import dataclass, replace
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Literal
 
 from linli.errors import Absent, Conflict, Denied, Invalid
@@ -24,6 +24,9 @@ CUTS = (2, 4, 6, 9, 12)
 
 GRID_SERIAL = 3
 """Digits a grid's id has more than its community's code."""
+
+LAST = datetime(9999, 1, 1, tzinfo=UTC)
+"""Before this every term ends."""
 
 Kind = Literal[
     "province", "city", "district", "county", "county_city", "dev_zone", "subdistrict", "town", "township", "quasi",
@@ -74,6 +77,12 @@ class UnfitArea(Invalid):
     code = "area-unfit"
     zh = "该区域不适用于此角色或居民"
     en = "this area does not fit the role or a resident"
+
+
+class UnfitTerm(Invalid):
+    code = "term-unfit"
+    zh = "任期应在今后、9999 年之前结束"
+    en = "the term ends in the future, before the year 9999"
 
 
 class NoSelfAppointment(Denied):
@@ -200,6 +209,12 @@ def area_path(division: Division, grid: str | None) -> tuple[str, ...]:
 def check_role_area(role: Role, path: tuple[str, ...]) -> None:
     if len(path) not in ROLE_LEVELS[role]:
         raise UnfitArea("area")
+
+
+def check_term(valid_to: datetime | None, now: datetime) -> None:
+    """Later instants than the last cannot be written in UTC."""
+    if valid_to is not None and not now < valid_to < LAST:
+        raise UnfitTerm("valid_to")
 
 
 @dataclass(frozen=True)

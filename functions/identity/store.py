@@ -27,7 +27,7 @@ from pynamodb.indexes import GlobalSecondaryIndex, IncludeProjection
 from identity.domain import Account, Author, Division, Filling, Holding, Kind, Post, Role
 from linli.clock import iso
 from linli.commands import Command, CommandLog
-from linli.table import Put, Row, Step, Table, TableName
+from linli.table import Put, Row, Step, Table, TableMeta, TableName
 
 LIST_LIMIT = 500
 """Rows one list reads at most; no division has more than 44 children."""
@@ -47,7 +47,7 @@ class ChildrenIndex(GlobalSecondaryIndex["DivisionRow"]):
 class IdentityRow(Row):
     """The index stands here, not with its rows: they use this class's connection, and it knows only its own indexes."""
 
-    class Meta:
+    class Meta(TableMeta):
         table_name = TableName("IDENTITY_TABLE")
 
     children = ChildrenIndex()

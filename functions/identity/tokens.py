@@ -1,8 +1,9 @@
 """Tokens of an OIDC issuer: the signature, by the issuer's published keys, and every claim we rely on."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import jwt
@@ -11,7 +12,8 @@ import urllib3
 from linli.clock import Clock
 
 LEEWAY_SECONDS = 60
-KEYS_GOOD_FOR = timedelta(hours=1)
+KEYS_FRESH_FOR = timedelta(hours=1)
+KEYS_GOOD_FOR = timedelta(hours=24)
 FETCH_PAUSE = timedelta(minutes=1)
 TOKEN_LIMIT = 8 * 1024
 """Characters of a token; API Gateway takes no longer headers than 10 KB together."""
@@ -45,9 +47,10 @@ class Issuer:
 
 
 class KeySet:
-    """The issuer's signing keys by key id, fetched again after an hour.
+    """The issuer's signing keys by key id, fetched again after an hour; without an answer they stay good for a day.
 
-    A key id not in the set fetches it too, but at most once a minute: new keys are found, and invented ids cost nothing.
+    A key id not in the set fetches it too. Either way it is tried at most once a minute: new keys are found, invented
+    ids cost nothing, and an issuer that is down costs one attempt a minute.
     """
 
     def __init__(self, fetch: Callable[[], dict[str, Any]], *, algorithm: str, clock: Clock) -> None:
@@ -55,20 +58,22 @@ class KeySet:
         self._algorithm = algorithm
         self._clock = clock
         self._keys: dict[str, jwt.PyJWK] = {}
-        self._fetched_at: datetime | None = None
-        self._tried_at: datetime | None = None
+        self._fetched_at = self._tried_at = datetime.min.replace(tzinfo=UTC)
 
     def key(self, key_id: str) -> jwt.PyJWK:
+        """Refused if the issuer has no such key, KeysUnreachable if that cannot be told."""
         now = self._clock()
-        if (
-            self._fetched_at is None
-            or now - self._fetched_at >= KEYS_GOOD_FOR
-            or (key_id not in self._keys and (self._tried_at is None or now - self._tried_at >= FETCH_PAUSE))
-        ):
+        age = now - self._fetched_at
+        if age >= KEYS_GOOD_FOR:
             self._refresh(now)
-        if key_id not in self._keys:
-            raise Refused("key-unknown")
-        return self._keys[key_id]
+        elif (age >= KEYS_FRESH_FOR or key_id not in self._keys) and now - self._tried_at >= FETCH_PAUSE:
+            with suppress(KeysUnreachable):
+                self._refresh(now)
+        if key_id in self._keys:
+            return self._keys[key_id]
+        if self._tried_at > self._fetched_at:
+            raise KeysUnreachable("the last attempt failed")
+        raise Refused("key-unknown")
 
     def _refresh(self, now: datetime) -> None:
         self._tried_at = now

@@ -8,8 +8,10 @@ import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import islice
 from typing import Any
 
+from botocore.exceptions import BotoCoreError, ClientError
 from ulid import ULID
 
 from linli.log import logger
@@ -34,19 +36,39 @@ class Outboxed:
 
 
 def publish(rows: Iterable[Outboxed], *, events: Any, dynamodb: Any) -> int:
-    """Send the rows to the bus and delete those it accepted; how many. The rest stays for the sweeper."""
-    waiting = list(rows)
+    """Send the rows to the bus and delete those it accepted; how many. The rest stays for the sweeper.
+
+    Where a batch fails its rows are sent one by one, so that one the bus chokes on does not hold up the others.
+    """
     sent = 0
-    for start in range(0, len(waiting), BATCH):
-        batch = waiting[start : start + BATCH]
-        answer = events.put_events(Entries=[_entry(row) for row in batch])
-        for row, result in zip(batch, answer["Entries"], strict=True):
-            if "EventId" in result:
-                dynamodb.delete_item(TableName=row.table, Key={"pk": {"S": row.pk}, "sk": {"S": row.sk}})
-                sent += 1
-            else:
-                log.warning("the bus refused a fact", table=row.table, event_id=row.sk, reason=result["ErrorCode"])
+    waiting = iter(rows)
+    while batch := list(islice(waiting, BATCH)):
+        try:
+            sent += _send(batch, events=events, dynamodb=dynamodb)
+        except (BotoCoreError, ClientError) as error:
+            log.warning("a batch failed", rows=len(batch), error=type(error).__name__)
+            sent += sum(_send_alone(row, events=events, dynamodb=dynamodb) for row in batch)
     return sent
+
+
+def _send(batch: list[Outboxed], *, events: Any, dynamodb: Any) -> int:
+    answer = events.put_events(Entries=[_entry(row) for row in batch])
+    sent = 0
+    for row, result in zip(batch, answer["Entries"], strict=True):
+        if "EventId" in result:
+            dynamodb.delete_item(TableName=row.table, Key={"pk": {"S": row.pk}, "sk": {"S": row.sk}})
+            sent += 1
+        else:
+            log.warning("the bus refused a fact", table=row.table, event_id=row.sk, reason=result["ErrorCode"])
+    return sent
+
+
+def _send_alone(row: Outboxed, *, events: Any, dynamodb: Any) -> int:
+    try:
+        return _send([row], events=events, dynamodb=dynamodb)
+    except (BotoCoreError, ClientError) as error:
+        log.warning("a fact failed", table=row.table, event_id=row.sk, error=type(error).__name__)
+        return 0
 
 
 def missed(tables: Iterable[str], *, dynamodb: Any, now: datetime) -> Iterable[Outboxed]:

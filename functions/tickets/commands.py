@@ -42,12 +42,12 @@ def open_ticket(
     clock: Clock,
 ) -> Ticket:
     """Open what a resident or a member of staff reports. Raises PlaceAbsent, Denied, KeyReused."""
-    place = locate(report.place_id)
-    resource = Resource("Place", report.place_id, [*place.path, place.grid_id])
-    actor.require("open_ticket", resource, seen_by="read_place", absent=PlaceAbsent("place_id"))
     asked = command(actor.subject, "open_ticket", key, content=vars(report))
 
     def act() -> dict[str, str]:
+        place = locate(report.place_id)
+        resource = Resource("Place", report.place_id, [*place.path, place.grid_id])
+        actor.require("open_ticket", resource, seen_by="read_place", absent=PlaceAbsent("place_id"))
         at = clock()
         ticket = new_ticket("complaint", report.category, place, at=at, correlation_id=request_id, store=store)
         ticket = replace(ticket, reporter=actor.subject, text=report.text)
@@ -65,7 +65,6 @@ def step_ticket(
     *,
     key: str,
     actor: Actor,
-    request_id: str,
     store: TicketStore,
     clock: Clock,
 ) -> Ticket:
@@ -80,7 +79,9 @@ def step_ticket(
         at = clock()
         post_id = actor.post_id or ""
         after = take_step(ticket, wanted.step, post_id=post_id, subject=actor.subject, note=wanted.note)
-        done = Step(wanted.step, at, actor.subject, request_id, post=post_id, state=after.state, note=wanted.note)
+        done = Step(
+            wanted.step, at, actor.subject, ticket.correlation_id, post=post_id, state=after.state, note=wanted.note
+        )
         store.save(after, step=done, command=asked, facts=[stepped(after, done)])
         return {}
 

@@ -111,7 +111,8 @@ class Duty:
     """Who is on duty for a grid at the moment asked about; None where the roster names nobody."""
 
     handler: str | None = None
-    verifier: str | None = None
+    verifiers: tuple[str, ...] = ()
+    """The duty officer and who stands in for them, in this order."""
 
 
 @dataclass(frozen=True)
@@ -127,10 +128,12 @@ class Roster:
 
     shifts: tuple[Shift, ...]
     duty_officer: str
+    deputy_officer: str | None = None
 
     def at(self, moment: datetime) -> Duty:
         on = (s.post_id for s in self.shifts if s.from_at <= moment and (s.to_at is None or moment < s.to_at))
-        return Duty(handler=next(on, self.duty_officer), verifier=self.duty_officer)
+        verifiers = (self.duty_officer, *([self.deputy_officer] if self.deputy_officer else []))
+        return Duty(handler=next(on, self.duty_officer), verifiers=verifiers)
 
 
 @dataclass(frozen=True)
@@ -155,7 +158,8 @@ class Ticket:
     version: int = 1
     handler: str | None = None
     """The post it was dispatched to, then the post that took it on."""
-    verifier: str | None = None
+    verifiers: tuple[str, ...] = ()
+    """The posts that may be asked to verify, the first that did not handle it is."""
     handled_by: str | None = None
     """The person (subject) who handled it."""
     reporter: str | None = None
@@ -170,14 +174,16 @@ class Ticket:
         """The post the ticket waits for."""
         if self.state is State.CLOSED:
             return None
-        return self.verifier if self.state is State.VERIFYING else self.handler
+        if self.state is State.VERIFYING:
+            return next((post for post in self.verifiers if post != self.handler), None)
+        return self.handler
 
 
 def dispatch(ticket: Ticket, duty: Duty) -> Ticket:
     """To the post on duty; it stays received, for anyone in the area to accept, where nobody is."""
     if duty.handler is None:
         return ticket
-    return replace(ticket, state=State.DISPATCHED, handler=duty.handler, verifier=duty.verifier)
+    return replace(ticket, state=State.DISPATCHED, handler=duty.handler, verifiers=duty.verifiers)
 
 
 def take_step(ticket: Ticket, step: str, *, post_id: str, subject: str, note: str | None) -> Ticket:

@@ -12,7 +12,7 @@ def new_ticket(
     kind: str, category: str, place: Place, *, at: datetime, correlation_id: str, store: TicketStore
 ) -> Ticket:
     """A ticket, dispatched to the post on duty for the grid; received where the roster names nobody."""
-    published = store.roster(place.grid_id)
+    roster = store.roster(place.grid_id)
     ticket = Ticket(
         ticket_id=new_id(at),
         kind=kind,
@@ -22,4 +22,4 @@ def new_ticket(
         due_at=at + KINDS[kind].limit,
         correlation_id=correlation_id,
     )
-    return dispatch(ticket, published[0].at(at) if published else Duty())
+    return dispatch(ticket, roster.at(at) if roster else Duty())

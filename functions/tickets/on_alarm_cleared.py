@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from linli.batch import consume, envelope_of
+from linli.batch import consume, read_fact
 from linli.clock import utc_now
 from linli.log import logger
 from tickets.detectors import alarm_cleared
@@ -25,8 +25,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def on_alarm_cleared(body: str) -> None:
-    fact = envelope_of(body, AlarmCleared=1)
-    said = AlarmCleared.model_validate(fact.data)
+    fact, said = read_fact(body, AlarmCleared, version=1)
     sensor = Sensor(fact.aggregate_id, fact.aggregate_version, active=False)
     ticket = alarm_cleared(said.alarm_id, sensor, correlation_id=fact.correlation_id, store=store, clock=utc_now)
     log.info(

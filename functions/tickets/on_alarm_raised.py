@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from linli.batch import consume, envelope_of
+from linli.batch import consume, read_fact
 from linli.clock import utc_now
 from linli.facts import Place
 from linli.log import logger
@@ -29,8 +29,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def on_alarm_raised(body: str) -> None:
-    fact = envelope_of(body, AlarmRaised=1)
-    said = AlarmRaised.model_validate(fact.data)
+    fact, said = read_fact(body, AlarmRaised, version=1)
     alarm = Alarm(
         aggregate_id=fact.aggregate_id,
         version=fact.aggregate_version,

@@ -4,7 +4,7 @@ from typing import Any
 
 from pydantic import AwareDatetime, BaseModel
 
-from linli.batch import consume, envelope_of
+from linli.batch import consume, read_fact
 from linli.clock import utc_now
 from linli.log import logger
 from tickets.domain import Roster, Shift
@@ -22,9 +22,9 @@ class ShiftData(BaseModel):
 
 class DutyRosterChanged(BaseModel):
     grid_id: str
-    path: tuple[str, ...]
     shifts: tuple[ShiftData, ...]
     duty_officer: str
+    deputy_officer: str | None = None
 
 
 @log.inject_lambda_context
@@ -35,8 +35,9 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def on_duty_roster_changed(body: str) -> None:
-    fact = envelope_of(body, DutyRosterChanged=1)
-    said = DutyRosterChanged.model_validate(fact.data)
-    roster = Roster(tuple(Shift(s.post_id, s.from_at, s.to_at) for s in said.shifts), said.duty_officer)
-    kept = store.save_roster(said.grid_id, said.path, roster, version=fact.aggregate_version, at=utc_now())
+    fact, said = read_fact(body, DutyRosterChanged, version=1)
+    roster = Roster(
+        tuple(Shift(s.post_id, s.from_at, s.to_at) for s in said.shifts), said.duty_officer, said.deputy_officer
+    )
+    kept = store.save_roster(said.grid_id, roster, version=fact.aggregate_version, at=utc_now())
     log.info("roster", grid_id=said.grid_id, kept=kept, correlation_id=fact.correlation_id)

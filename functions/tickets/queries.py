@@ -10,13 +10,25 @@ from linli.cursor import Cursors
 from linli.errors import Absent, Denied, Invalid
 from tickets.store import Summary, TicketStore
 
+DIVISION_CUTS = (2, 4, 6, 9, 12)
+"""Digits of a division's code by level (GB/T 2260, GB/T 10114); a grid's id is its community's code and three more."""
+GRID_DIGITS = 15
+
 
 @dataclass(frozen=True)
 class ListWanted:
-    list: str
+    """`of` is whose: `mine` (the post's), `grid`, or `reported` (by the caller, whatever post they hold now)."""
+
+    of: str
     grid_id: str | None
     limit: int
     cursor: str | None
+
+
+class GridMissing(Invalid):
+    code = "grid-missing"
+    zh = "请指明网格"
+    en = "say which grid"
 
 
 class GridAbsent(Absent):
@@ -30,29 +42,27 @@ def list_page(
 ) -> tuple[list[Summary], str | None]:
     """A page and the cursor of the next. Raises Denied without a post, GridAbsent out of scope, CursorExpired."""
     query: Callable[..., tuple[list[Summary], Any]]
-    if wanted.list == "reported":
+    if wanted.of == "reported":
         key, query = actor.subject, store.reported_by
-    elif wanted.list == "grid":
-        key, query = _grid_seen_by(actor, wanted.grid_id, store), store.open_in_grid
+    elif wanted.of == "grid":
+        key, query = _grid_seen_by(actor, wanted.grid_id), store.open_in_grid
     elif actor.post:
         key, query = actor.post.post_id, store.waiting_for_post
     else:
         raise Denied("list")
-    bound_to = f"{actor.subject}|{wanted.list}|{key}"
+    bound_to = f"{actor.subject}|{wanted.of}|{key}"
     after = cursors.unseal(wanted.cursor, bound_to=bound_to, now=now)
     page, position = query(key, limit=wanted.limit, after=after)
     return page, cursors.seal(position, bound_to=bound_to, now=now)
 
 
-def _grid_seen_by(actor: Actor, grid_id: str | None, store: TicketStore) -> str:
+def _grid_seen_by(actor: Actor, grid_id: str | None) -> str:
     """The grid asked for, or the one the caller's post is for."""
-    if grid_id is None and actor.post and len(actor.post.area) == 15:
+    if grid_id is None and actor.post and len(actor.post.area) == GRID_DIGITS:
         grid_id = actor.post.area
     if grid_id is None:
-        raise Invalid("grid_id", reason="which grid?")
-    published = store.roster(grid_id)
-    if published is None:
-        raise GridAbsent("grid_id")
-    resource = Resource("Grid", grid_id, [*published[1], grid_id])
+        raise GridMissing("grid_id")
+    within = [*(grid_id[:cut] for cut in DIVISION_CUTS), grid_id]
+    resource = Resource("Grid", grid_id, within)
     actor.require("list_grid_work", resource, seen_by="list_grid_work", absent=GridAbsent("grid_id"))
     return grid_id

@@ -25,7 +25,7 @@ from linli.clock import iso
 from linli.commands import Command
 from linli.errors import StaleVersion
 from linli.facts import Envelope, Place
-from linli.table import Put, Row, Step, Table, TableName
+from linli.table import Put, Row, Step, Table, TableMeta, TableName
 from tickets.domain import Roster, Sensor, Shift, State, Ticket, TicketAbsent
 
 SUMMARY = ["kind", "category", "state", "severity", "due_at", "opened_at", "version"]
@@ -61,7 +61,7 @@ class ReporterIndex(GlobalSecondaryIndex[Any]):
 class TicketsRow(Row):
     """The indexes stand here, not with their rows: rows use this class's connection, and it knows only its own indexes."""
 
-    class Meta:
+    class Meta(TableMeta):
         table_name = TableName("TICKETS_TABLE")
 
     by_post = PostIndex()
@@ -80,7 +80,7 @@ class TicketRow(TicketsRow):
     correlation_id = UnicodeAttribute()
     version = NumberAttribute()
     handler = UnicodeAttribute(null=True)
-    verifier = UnicodeAttribute(null=True)
+    verifiers = JSONAttribute()
     handled_by = UnicodeAttribute(null=True)
     device_id = UnicodeAttribute(null=True)
     sensor = JSONAttribute(null=True)
@@ -101,9 +101,9 @@ class SensorRow(TicketsRow):
 
 class RosterRow(TicketsRow):
     version = NumberAttribute()
-    path = JSONAttribute()
     shifts = JSONAttribute()
     duty_officer = UnicodeAttribute()
+    deputy_officer = UnicodeAttribute(null=True)
 
 
 @dataclass(frozen=True)
@@ -169,8 +169,8 @@ class TicketStore:
         """What a detector said where it changes no ticket. Raises StaleVersion, Repeated."""
         self.table.commit([_sensor_put(heard)], at=at, command=command)
 
-    def roster(self, grid_id: str) -> tuple[Roster, tuple[str, ...]] | None:
-        """The grid's roster and its path, None if none was published."""
+    def roster(self, grid_id: str) -> Roster | None:
+        """The grid's roster, None if none was published."""
         row = self.table.get(RosterRow, f"ROSTER#{grid_id}", "R")
         if row is None:
             return None
@@ -182,16 +182,16 @@ class TicketStore:
             )
             for s in row.shifts
         )
-        return Roster(shifts, row.duty_officer), tuple(row.path)
+        return Roster(shifts, row.duty_officer, row.deputy_officer)
 
-    def save_roster(self, grid_id: str, path: tuple[str, ...], roster: Roster, *, version: int, at: datetime) -> bool:
+    def save_roster(self, grid_id: str, roster: Roster, *, version: int, at: datetime) -> bool:
         """Keep the roster unless a newer one is kept; whether it was."""
         row = RosterRow(
             f"ROSTER#{grid_id}",
             "R",
             version=version,
-            path=list(path),
             duty_officer=roster.duty_officer,
+            deputy_officer=roster.deputy_officer,
             shifts=[
                 {"post_id": s.post_id, "from_at": iso(s.from_at), "to_at": iso(s.to_at) if s.to_at else None}
                 for s in roster.shifts
@@ -245,7 +245,7 @@ def _ticket(ticket_id: str, row: TicketRow) -> Ticket:
         state=State(row.state),
         version=int(row.version),
         handler=row.handler,
-        verifier=row.verifier,
+        verifiers=tuple(row.verifiers),
         handled_by=row.handled_by,
         reporter=row.reporter,
         severity=row.severity,
@@ -272,7 +272,7 @@ def _ticket_row(ticket: Ticket) -> TicketRow:
         correlation_id=ticket.correlation_id,
         version=ticket.version,
         handler=ticket.handler,
-        verifier=ticket.verifier,
+        verifiers=list(ticket.verifiers),
         handled_by=ticket.handled_by,
         device_id=ticket.device_id,
         sensor=asdict(ticket.sensor) if ticket.sensor else None,

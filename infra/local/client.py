@@ -71,7 +71,7 @@ class Broker:
     host: str
     port: int
     ca: Path
-    rule_prefix: str = "linli"
+    prefix: str = "linli"
 
 
 class Device:
@@ -114,11 +114,11 @@ class Device:
         return message
 
     def publish_event(self, message: Any) -> None:
-        self.publish(f"linli/v1/{self.device_id}/events", message)
+        self.publish(self._topic("events"), message)
 
     def publish_telemetry(self, readings: list[dict[str, Any]]) -> None:
-        rule = f"{self._broker.rule_prefix}_telemetry"
-        self.publish(f"$aws/rules/{rule}/linli/v1/{self.device_id}/telemetry", {"readings": readings})
+        topic = self._topic("telemetry")
+        self.publish(f"$aws/rules/{self._broker.prefix}_telemetry/{topic}", {"readings": readings})
 
     def publish(self, topic: str, message: Any) -> None:
         """Bytes go as they are, anything else as JSON."""
@@ -126,7 +126,10 @@ class Device:
 
     def send(self, event: dict[str, Any]) -> "Future[Any]":
         """Publish an event without waiting; the future is done when the broker has acknowledged it."""
-        return self._send(f"linli/v1/{self.device_id}/events", event)
+        return self._send(self._topic("events"), event)
+
+    def _topic(self, kind: str) -> str:
+        return f"{self._broker.prefix}/v1/{self.device_id}/{kind}"
 
     def _send(self, topic: str, message: Any) -> "Future[Any]":
         payload = message if isinstance(message, bytes) else json.dumps(message).encode()

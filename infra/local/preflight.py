@@ -28,7 +28,7 @@ LACKS = {
         Lack("Cognito user pools", "give the issuer of another OIDC provider", "OidcIssuer"),
         Lack("SNS text messages and mobile push", "messages go through a gateway of your own, called by a Lambda"),
         Lack("X-Ray for Lambda", "no traces; logs and metrics carry the correlation id"),
-        Lack("configurable IoT endpoints", "devices fetch their MQTT endpoint from the API"),
+        Lack("configurable IoT endpoints", "give the makers of devices the account's IoT data endpoint"),
         Lack("edge-optimised APIs", "the API is regional and its domain needs an ICP licence"),
         Lack("SnapStart for Python", "cold starts are as measured"),
     )

@@ -84,10 +84,20 @@ def reset() -> int:
 
 
 def step(name: str, work: Callable[[], Result]) -> Result:
-    """Do one step and print how long it took."""
+    """Name a step, do it, and print on the same line how long it took."""
+    print(f"  {name:<40} ", end="", flush=True)
     started = time.monotonic()
     result = work()
-    print(f"  {name:<40} {time.monotonic() - started:5.1f} s", flush=True)
+    print(f"{time.monotonic() - started:5.1f} s", flush=True)
+    return result
+
+
+def steps(name: str, done: str, work: Callable[[], Result]) -> Result:
+    """As `step`, for work that prints lines of its own."""
+    print(f"  {name}", flush=True)
+    started = time.monotonic()
+    result = work()
+    print(f"  {done:<40} {time.monotonic() - started:5.1f} s", flush=True)
     return result
 
 
@@ -97,11 +107,8 @@ def _bring_up(runtime: Runtime, template: Path) -> tuple[dict[str, str], list[st
 
     complete = bool((read_json(DEPLOYED) or {}).get("complete"))
     write_json(DEPLOYED, {"complete": complete, "outputs": {}})
-    print("  deploy", flush=True)
-    started = time.monotonic()
-    outputs = deploy(runtime, template, local_parameters(runtime, template))
-    print(f"  {'deployed':<40} {time.monotonic() - started:5.1f} s", flush=True)
-    lines = step("seed", lambda: seed(runtime, outputs))
+    outputs = steps("deploy", "deployed", lambda: deploy(runtime, template, local_parameters(runtime, template)))
+    lines = steps("seed", "seeded", lambda: seed(runtime, outputs))
     write_json(DEPLOYED, {"complete": True, "outputs": outputs})
     return outputs, lines
 

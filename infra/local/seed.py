@@ -48,6 +48,7 @@ STAFF = (
     Person("worker", "网格员甲", "grid-worker-001", "grid_worker", GRIDS[0]),
     Person("worker2", "网格员乙", "grid-worker-002", "grid_worker", GRIDS[1]),
     Person("officer", "值班长甲", "duty-officer-001", "duty_officer", COMMUNITY),
+    Person("officer2", "值班长乙", "duty-officer-002", "duty_officer", PATH[3]),
 )
 RESIDENT = Person("resident", "居民甲")
 DEVICES = {
@@ -160,9 +161,18 @@ def main(arguments: list[str]) -> int:
 
 
 def _say(name: str, work: Callable[[], str]) -> None:
+    print(f"    {name:<12} ", end="", flush=True)
     started = time.monotonic()
     said = work()
-    print(f"    {name:<12} {said:<40} {time.monotonic() - started:5.1f} s", flush=True)
+    print(f"{said:<40} {time.monotonic() - started:5.1f} s", flush=True)
+
+
+def _show_quarters(done: int, total: int) -> None:
+    """How far the load of a book is, on the line of its step."""
+    from identity.load import BATCH
+
+    if done * 4 // total > (done - BATCH) * 4 // total:
+        print(f"{100 * done // total} % ", end="", flush=True)
 
 
 def _load_divisions() -> str:
@@ -171,11 +181,12 @@ def _load_divisions() -> str:
 
     rows = nbs_rows(SEED / "anhui-divisions.csv")
     rows += mca_rows(SEED / "anhui-township-crosswalk.csv", rows)
-    written = load_divisions(DivisionStore(), rows)
+    written = load_divisions(DivisionStore(), rows, progress=_show_quarters)
     return f"{written} of {len(rows)} rows written"
 
 
 def _load_community() -> str:
+    from grid.commands import set_roster
     from grid.domain import Building, Grid, Room, Roster, Shift
     from grid.store import GridStore
 
@@ -187,11 +198,11 @@ def _load_community() -> str:
     ]
     rooms = [Room(f"{building.building_id}-{room}", building) for building in buildings for room in ROOMS]
     count = store.add([*grids, *buildings, *rooms])
-    officer = STAFF[2].post_id or ""
+    officer, deputy = STAFF[2].post_id or "", STAFF[3].post_id
     now = datetime.now(UTC)
     for grid, worker in zip(grids, STAFF[:2], strict=True):
-        roster = Roster(grid, (Shift(worker.post_id or "", SINCE),), officer)
-        store.set_roster(roster, at=now, correlation_id="seed")
+        roster = Roster(grid, (Shift(worker.post_id or "", SINCE),), officer, deputy)
+        set_roster(roster, subject="seed", correlation_id="seed", store=store, clock=lambda: now)
     return f"{len(grids)} grids, {count} rows, 2 duty rosters"
 
 

@@ -71,9 +71,25 @@ def test_a_change_of_state_is_a_fact_and_nothing_else_is() -> None:
         take(store, seq, active=active)
     raised, cleared = store.table.outbox
     assert (raised.type, raised.aggregate_id, raised.aggregate_version) == ("AlarmRaised", "device-1#smoke", 1)
-    assert (cleared.type, cleared.aggregate_version) == ("AlarmCleared", 3)
+    assert (cleared.type, cleared.aggregate_version) == ("AlarmCleared", 2)
     assert raised.correlation_id == cleared.correlation_id == "trace-1"
     assert AlarmRaised.model_validate(raised.data).alarm_id == AlarmCleared.model_validate(cleared.data).alarm_id
+
+
+def test_an_alarm_whose_end_came_first_is_told_with_its_end() -> None:
+    store = FakeAlarmStore()
+    take(store, 9, active=False)
+    take(store, 5, active=True)
+    raised, cleared = store.table.outbox
+    assert [(f.type, f.aggregate_version) for f in (raised, cleared)] == [("AlarmRaised", 1), ("AlarmCleared", 2)]
+    assert raised.data["alarm_id"] == cleared.data["alarm_id"]
+
+
+def test_the_same_moment_with_another_state_is_parked_not_swallowed(table: AlarmStore) -> None:
+    table.remember(DEVICE)
+    batch = sqs(delivery("device-1", smoke(1)), delivery("device-1", smoke(1, state="clear")))
+    assert on_device_event.handler(batch, CONTEXT) == {"batchItemFailures": []}
+    assert [row.reason for row in parked(table)] == ["idempotency-key-reused"]
 
 
 def test_a_batch_takes_what_it_can_and_parks_what_it_cannot_read(table: AlarmStore) -> None:
@@ -114,7 +130,7 @@ def test_an_unknown_thing_is_tried_again_and_parked_at_the_last_receive(table: A
     batch = sqs(delivery("stranger", smoke(1)))
     assert on_device_event.handler(batch, CONTEXT) == {"batchItemFailures": [{"itemIdentifier": "message-0"}]}
     assert parked(table) == []
-    last = sqs(delivery("stranger", smoke(1)), receives=5)
+    last = sqs(delivery("stranger", smoke(1)), receives=18)
     assert on_device_event.handler(last, CONTEXT) == {"batchItemFailures": []}
     (row,) = parked(table)
     assert (row.reason, row.field, row.source) == ("unknown-thing", "thing", "device_events")

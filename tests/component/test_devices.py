@@ -13,7 +13,7 @@ from devices.domain import ClassUnknown, Device, DeviceAbsent, SerialTaken
 from devices.store import DeviceStore
 from linli.access import Caller
 from linli.clock import beijing_day, iso
-from linli.errors import Denied, KeyReused, PlaceAbsent
+from linli.errors import Denied, KeyReused, PlaceAbsent, StaleVersion
 from linli.facts import Place
 from linli.table import ParkedRow
 from tests.support import CONTEXT, NOW, OFFICER, PLACE, RESIDENT, WORKER, delivery, sqs, table_on_moto
@@ -22,18 +22,28 @@ WANTED = Registration("water_meter", "SN-1", PLACE.room_id or "")
 
 
 class FakeIssuer:
-    """Certificates by number; the last one activated for a device is the one that connects."""
+    """Certificates by number, of one device; the active ones connect."""
 
     def __init__(self) -> None:
         self.issued = 0
-        self.active: dict[str, str] = {}
+        self.taken_back = 0
+        self.active: set[str] = set()
 
     def issue(self, device_id: str) -> Credentials:
         self.issued += 1
         return Credentials(f"cert-{self.issued}", f"arn/cert-{self.issued}", "pem", "key")
 
-    def activate_only(self, device_id: str, credentials: Credentials) -> None:
-        self.active[device_id] = credentials.certificate_id
+    def activate(self, credentials: Credentials) -> None:
+        self.active.add(credentials.certificate_id)
+
+    def revoke(self, credentials: Credentials) -> None:
+        self.active.discard(credentials.certificate_id)
+
+    def revoke_others(self, device_id: str, credentials: Credentials) -> None:
+        self.active &= {credentials.certificate_id}
+
+    def take_back(self, device_id: str, credentials: Credentials) -> None:
+        self.taken_back += 1
 
 
 @pytest.fixture
@@ -83,7 +93,7 @@ def reading(hours: float, seq: int, flow: Any = 1.5) -> dict[str, Any]:
 def test_credentials_are_handed_over_once_and_the_fact_carries_none(store: DeviceStore, issuer: Any) -> None:
     device, credentials = register(store, issuer)
     assert credentials is not None
-    assert issuer.active == {device.device_id: credentials.certificate_id}
+    assert issuer.active == {credentials.certificate_id}
     again, nothing = register(store, issuer)
     assert (again, nothing, issuer.issued) == (device, None, 1)
     (row,) = outbox(store)
@@ -95,6 +105,7 @@ def test_a_serial_number_is_registered_once(store: DeviceStore, issuer: Any) -> 
     register(store, issuer)
     with pytest.raises(SerialTaken):
         register(store, issuer, key="key-0002")
+    assert issuer.issued == 1
     with pytest.raises(KeyReused):
         register(store, issuer, wanted=Registration("water_meter", "SN-2", WANTED.place_id))
 
@@ -132,7 +143,7 @@ def test_renewed_credentials_replace_the_old(store: DeviceStore, issuer: Any) ->
 
     renewed, credentials = renew(OFFICER)
     assert credentials is not None
-    assert renewed.certificate_id == issuer.active[device.device_id] == credentials.certificate_id
+    assert {renewed.certificate_id} == issuer.active == {credentials.certificate_id}
     assert renew(OFFICER)[1] is None
     with pytest.raises(Denied):
         renew(WORKER)
@@ -140,6 +151,55 @@ def test_renewed_credentials_replace_the_old(store: DeviceStore, issuer: Any) ->
         renew(RESIDENT)
     actions = [step.action for step in store.table.steps(f"THING#{device.device_id}")]
     assert actions == ["register", "renew_credentials"]
+
+
+def test_a_registration_that_loses_the_race_leaves_nothing_behind(
+    store: DeviceStore, issuer: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    register(store, issuer)
+    monkeypatch.setattr(store, "serial_known", lambda *_: False)
+    with pytest.raises(SerialTaken):
+        register(store, issuer, key="key-0002")
+    assert (issuer.issued, issuer.taken_back) == (2, 1)
+
+
+def test_of_two_renewals_at_once_the_later_one_counts(store: DeviceStore, issuer: Any) -> None:
+    device, _ = register(store, issuer)
+
+    def renew(key: str, issuer: Any) -> Credentials | None:
+        return renew_credentials(
+            device.device_id,
+            key=key,
+            actor=OFFICER.acting(None),
+            request_id="r-2",
+            store=store,
+            issuer=issuer,
+            clock=lambda: NOW,
+        )[1]
+
+    class Overtaken(FakeIssuer):
+        """Between the commit and the activation somebody else renews."""
+
+        def activate(self, credentials: Credentials) -> None:
+            assert renew("key-0008", issuer) is not None
+            issuer.activate(credentials)
+
+        def revoke(self, credentials: Credentials) -> None:
+            issuer.revoke(credentials)
+
+    overtaken = Overtaken()
+    overtaken.issued = 100
+    with pytest.raises(StaleVersion):
+        renew("key-0007", overtaken)
+    assert issuer.active == {store.device(device.device_id).certificate_id}
+
+
+def test_a_late_copy_of_a_short_message_does_not_replace_a_long_one(store: DeviceStore, issuer: Any) -> None:
+    thing = register(store, issuer)[0].device_id
+    one = delivery(thing, {"readings": [reading(0, 1)]})
+    day = delivery(thing, {"readings": [reading(number / 60, number + 1) for number in range(24)]})
+    on_telemetry.handler(sqs(one, day, one), CONTEXT)
+    assert [r.seq for r in store.readings(thing, beijing_day(NOW))] == list(range(1, 25))
 
 
 def test_telemetry_is_kept_once_and_the_newest_trusted_reading_is_the_state(store: DeviceStore, issuer: Any) -> None:

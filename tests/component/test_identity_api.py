@@ -77,12 +77,18 @@ def test_a_code_is_another_place_in_another_book(call: Call) -> None:
         ("３４", 422, "division-code-malformed"),
         ("abc", 422, "division-code-malformed"),
         ("341", 422, "division-code-malformed"),
+        ("3" * 60, 422, "division-code-malformed"),
     ],
 )
 @pytest.mark.parametrize("below", ["", "/children", "/ancestors"])
 def test_codes_that_lead_nowhere(call: Call, path: str, status: int, code: str, below: str) -> None:
     got, problem = call("GET", f"/v1/identity/divisions/{path}{below}")
     assert (got, problem["code"], problem["field"]) == (status, code, "code")
+
+
+@pytest.mark.parametrize("below", ["", "/children", "/ancestors"])
+def test_a_code_of_absurd_length_leads_nowhere_either(call: Call, below: str) -> None:
+    assert call("GET", f"/v1/identity/divisions/{'3' * 5000}{below}")[0] == 404
 
 
 def test_the_padded_code_is_told_how_to_write_it_in_the_callers_language(call: Call) -> None:
@@ -260,8 +266,10 @@ def test_a_post_of_another_area_cannot_be_taken_over(call: Call) -> None:
 def test_an_appointment_can_end(call: Call) -> None:
     until = (NOW + timedelta(days=30)).isoformat()
     assert post("/v1/identity/posts", appointment(valid_to=until))[0] == 201
-    past = post("/v1/identity/posts", appointment(valid_to=NOW.isoformat()), key="key-00002")
-    assert (past[0], past[1]["field"]) == (422, "valid_to")
+    for unfit in (NOW.isoformat(), "9999-12-31T23:59:59-23:59"):
+        status, problem = post("/v1/identity/posts", appointment(valid_to=unfit), key="key-00002")
+        assert (status, problem["code"], problem["field"]) == (422, "term-unfit", "valid_to")
+        assert "the" not in problem["title"]
     naive = post("/v1/identity/posts", appointment(valid_to="2027-01-01T00:00:00"), key="key-00003")
     assert naive[0] == 422
 
@@ -271,6 +279,7 @@ def test_an_appointment_can_end(call: Call) -> None:
     [
         {"version": 9}, {"path": ["34"]}, {"valid_from": "2020-01-01T00:00:00Z"}, {"holder": "x"}, {"__class__": "x"},
         {"role": "auditor"}, {"role": "root"}, {"subject": "张三"}, {"subject": "a@b.example"}, {"subject": ""},
+        {"subject": "s" * 5000}, {"post_id": "p" * 5000}, {"area": "3" * 5000},
         {"post_id": "../x"}, {"post_id": "a#b"}, {"post_id": ""}, {"area": "34#"}, {"area": 34}, {"area": None},
     ],
 )  # fmt: skip

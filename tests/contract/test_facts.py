@@ -2,17 +2,32 @@
 
 import importlib
 import json
+import re
 from collections.abc import Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+import urllib3
 from jsonschema import Draft202012Validator, FormatChecker
 
 from alarms.domain import KnownDevice
 from infra.local.contracts import FACT_CONTEXTS, OPENAPI, SCHEMAS, fact_schemas, files
 from linli.facts import Envelope, Place
 from linli.table import ParkedRow
-from tests.support import CONTEXT, NOW, PLACE, ROOT, delivery, on_bus, sqs, table_on_moto, template
+from tests.support import (
+    CONTEXT,
+    NOW,
+    PLACE,
+    RESIDENT,
+    ROOT,
+    delivery,
+    on_bus,
+    request,
+    sqs,
+    table_on_moto,
+    template,
+)
 
 SAMPLES = ROOT / "events" / "samples"
 
@@ -22,17 +37,15 @@ def subscriptions() -> Iterator[tuple[str, str, str]]:
     for path in sorted((ROOT / "infra").glob("*.yaml")):
         resources = template(path.stem)["Resources"]
         readers = {
-            event["Properties"]["Queue"].split(".")[0]: item["Properties"]["Handler"]
+            item["Properties"]["EventSourceArn"].split(".")[0]: resources[item["Properties"]["FunctionName"]]
             for item in resources.values()
-            if item["Type"] == "AWS::Serverless::Function"
-            for event in item["Properties"].get("Events", {}).values()
-            if event["Type"] == "SQS"
+            if item["Type"] == "AWS::Lambda::EventSourceMapping"
         }
         for item in resources.values():
-            if item["Type"] == "AWS::Events::Rule":
+            if item["Type"] == "AWS::Events::Rule" and "EventPattern" in item["Properties"]:
                 queue = item["Properties"]["Targets"][0]["Arn"].split(".")[0]
                 for fact in item["Properties"]["EventPattern"]["detail-type"]:
-                    yield path.stem, fact, readers[queue]
+                    yield path.stem, fact, readers[queue]["Properties"]["Handler"]
 
 
 SUBSCRIPTIONS = list(subscriptions())
@@ -140,3 +153,48 @@ def test_the_document_names_every_route_of_the_templates() -> None:
         if item["Type"] == "AWS::ApiGatewayV2::Route"
     }
     assert described == wired
+
+
+def routes() -> list[tuple[str, str, str]]:
+    return [
+        (path.stem, *item["Properties"]["RouteKey"].split(" "))
+        for path in sorted((ROOT / "infra").glob("*.yaml"))
+        for item in template(path.stem)["Resources"].values()
+        if item["Type"] == "AWS::ApiGatewayV2::Route" and "AuthorizerId" in item["Properties"]
+    ]
+
+
+@pytest.mark.parametrize(("context", "method", "path"), routes(), ids=lambda value: str(value))
+@pytest.mark.parametrize("refused", ["expired", None])
+def test_no_route_answers_whom_the_authorizer_did_not_name(
+    context: str, method: str, path: str, refused: str | None
+) -> None:
+    api = importlib.import_module(f"{context}.api")
+    asked = re.sub(r"{\w+}", "01ARZ3NDEKTSV4RRFFQ69G5FAV", path)
+    event = request(method, asked, None, refused=refused, body={}, headers={"idempotency-key": "key-00000001"})
+    answer = api.handler(event, CONTEXT)
+    assert answer["statusCode"] == 401
+    assert json.loads(answer["body"])["code"] == "unauthenticated"
+
+
+@pytest.mark.parametrize("broken", ["unreachable", "401", "500", "404"])
+def test_a_place_that_cannot_be_asked_is_unavailable_and_one_not_shown_is_absent(
+    monkeypatch: pytest.MonkeyPatch, broken: str
+) -> None:
+    from linli import places
+
+    class Grid:
+        def request(self, *_: Any, **__: Any) -> Any:
+            if broken == "unreachable":
+                raise urllib3.exceptions.MaxRetryError(None, "x")  # type: ignore[arg-type]
+            return SimpleNamespace(status=int(broken))
+
+    monkeypatch.setattr(places, "_HTTP", Grid())
+    monkeypatch.setenv("API_BASE_URL", "http://grid")
+    api = importlib.import_module("tickets.api")
+    body = {"category": "repair", "text": "灯", "place_id": PLACE.room_id}
+    with table_on_moto("tickets"):
+        event = request("POST", "/v1/tickets", RESIDENT, body=body, headers={"idempotency-key": "key-00000002"})
+        answer = api.handler(event, CONTEXT)
+    assert answer["statusCode"] == (404 if broken == "404" else 503)
+    assert ("Retry-After" in answer["headers"]) == (broken != "404")

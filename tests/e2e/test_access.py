@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -45,8 +46,8 @@ def test_out_of_scope_is_answered_exactly_as_absent(world: World) -> None:
         assert seen.status == nothing.status == 404
         assert without_request_id(seen.body) == without_request_id(nothing.body)
         assert take(client, ticket, "accept").status == 404
-    assert world.worker2.get("/v1/tickets/work", list="grid", grid_id=GRIDS[0]).status == 404
-    assert world.resident.get("/v1/tickets/work", list="grid", grid_id=GRIDS[0]).status == 404
+    assert world.worker2.get("/v1/tickets/work", of="grid", grid_id=GRIDS[0]).status == 404
+    assert world.resident.get("/v1/tickets/work", of="grid", grid_id=GRIDS[0]).status == 404
 
 
 def test_the_resident_follows_their_report_and_no_other(world: World) -> None:
@@ -54,7 +55,7 @@ def test_the_resident_follows_their_report_and_no_other(world: World) -> None:
     other = world.worker.post("/v1/tickets", REPORT).body
     assert world.resident.get(f"/v1/tickets/{own['ticket_id']}").body["text"] == REPORT["text"]
     assert world.resident.get(f"/v1/tickets/{other['ticket_id']}").status == 404
-    reported = world.resident.get("/v1/tickets/work", list="reported").body["items"]
+    reported = world.resident.get("/v1/tickets/work", of="reported").body["items"]
     assert own["ticket_id"] in {item["ticket_id"] for item in reported}
     assert other["ticket_id"] not in {item["ticket_id"] for item in reported}
 
@@ -182,3 +183,17 @@ def test_nothing_of_a_person_leaves_the_ticket(world: World) -> None:
         assert personal not in logs
     rows = [row for context in ("alarms", "devices", "tickets") for row in world.parked(context)]
     assert not [row for row in rows if any(personal in json.dumps(row) for personal in CANARY)]
+
+
+def test_a_registration_that_loses_its_race_leaves_no_certificate(world: World) -> None:
+    wanted = {"device_class": "smoke_detector", "serial": secrets.token_hex(6), "place_id": ROOM}
+    iot = world.linli.runtime.client("iot")
+
+    def certificates() -> int:
+        return len(iot.list_certificates(pageSize=250)["certificates"])
+
+    before = certificates()
+    with ThreadPoolExecutor(8) as pool:
+        answers = list(pool.map(lambda _: world.officer.post("/v1/devices", wanted), range(8)))
+    assert sorted(answer.status for answer in answers) == [201] + [409] * 7
+    assert certificates() == before + 1

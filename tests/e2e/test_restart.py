@@ -13,7 +13,7 @@ from infra.local.deploy import deploy, local_parameters
 from infra.local.process import free_port
 from infra.local.runtime import Runtime
 from linli.facts import Envelope
-from tests.support import GRID, PATH
+from tests.support import GRID
 
 LARGE = 300
 """Rows of 100 KB: a state that takes MiniStack seconds to write."""
@@ -22,7 +22,7 @@ LARGE = 300
 def roster_fact(event_id: str, post_id: str) -> Envelope:
     at = datetime.now(UTC)
     shift = {"post_id": post_id, "from_at": at.isoformat(), "to_at": None}
-    data = {"grid_id": GRID, "path": PATH, "shifts": [shift], "duty_officer": "duty-officer-001"}
+    data = {"grid_id": GRID, "shifts": [shift], "duty_officer": "duty-officer-001"}
     return Envelope(
         event_id=event_id,
         type="DutyRosterChanged",

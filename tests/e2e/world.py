@@ -66,7 +66,7 @@ class World:
     def tickets_of(self, device_id: str) -> list[dict[str, Any]]:
         found, cursor = [], None
         while True:
-            page = self.officer.get("/v1/tickets/work", list="grid", grid_id=GRIDS[0], limit=100, cursor=cursor).body
+            page = self.officer.get("/v1/tickets/work", of="grid", grid_id=GRIDS[0], limit=100, cursor=cursor).body
             found += [self.officer.get(f"/v1/tickets/{item['ticket_id']}").body for item in page["items"]]
             cursor = page.get("next_cursor")
             if cursor is None:

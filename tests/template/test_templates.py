@@ -8,11 +8,26 @@ from typing import Any
 
 import pytest
 import yaml
+from samtranslator.parser.parser import Parser
+from samtranslator.translator.translator import Translator
+from samtranslator.yaml_helper import yaml_parse
 
+from infra.local.translate import Region, located
 from tests.support import ROOT
 
 CONTEXTS = sorted(path.stem for path in (ROOT / "infra").glob("*.yaml"))
 APPLICATION = "AWS::Serverless::Application"
+UNTAGGABLE = {
+    "AWS::ApiGatewayV2::Authorizer",
+    "AWS::ApiGatewayV2::Integration",
+    "AWS::ApiGatewayV2::Route",
+    "AWS::Cognito::UserPoolClient",
+    "AWS::Cognito::UserPoolDomain",
+    "AWS::Lambda::EventInvokeConfig",
+    "AWS::Lambda::LayerVersion",
+    "AWS::Lambda::Permission",
+    "AWS::SQS::QueuePolicy",
+}
 
 
 class _Tagged(yaml.SafeLoader):
@@ -67,6 +82,18 @@ def resources(kind: str) -> list[tuple[str, str, dict[str, Any]]]:
 
 
 FUNCTIONS = resources("AWS::Serverless::Function")
+SUBSCRIPTIONS = [one for one in resources("AWS::Events::Rule") if "EventPattern" in one[2]["Properties"]]
+MAPPINGS = resources("AWS::Lambda::EventSourceMapping")
+
+
+def translated(path: Path) -> dict[str, Any]:
+    """The resources that CloudFormation gets to see."""
+    template = located(yaml_parse(path.read_text(encoding="utf-8")), path.parent)
+    values = {name: item.get("Default", name) for name, item in template["Parameters"].items()}
+    return dict(Translator({}, Parser(), boto_session=Region()).translate(template, values)["Resources"])
+
+
+TRANSLATED = {path.stem: translated(path) for path in [ROOT / "template.yaml", *(ROOT / "infra").glob("*.yaml")]}
 
 
 def test_every_template_of_infra_is_an_application() -> None:
@@ -75,10 +102,7 @@ def test_every_template_of_infra_is_an_application() -> None:
 
 @pytest.mark.parametrize("name", sorted(NESTED))
 def test_a_nested_template_is_fed_what_it_asks_for_and_nothing_else(name: str) -> None:
-    declared = nested(name).get("Parameters", {})
-    required = {key for key, item in declared.items() if "Default" not in item}
-    fed = set(NESTED[name]["Properties"].get("Parameters", {}))
-    assert required <= fed <= set(declared)
+    assert set(NESTED[name]["Properties"].get("Parameters", {})) == set(nested(name).get("Parameters", {}))
 
 
 @pytest.mark.parametrize("name", sorted(NESTED))
@@ -114,7 +138,10 @@ def test_a_functions_rights_are_narrow(context: str, name: str, item: dict[str, 
         assert statement["Effect"] == "Allow"
         assert not [action for action in actions if "*" in action or action in ("dynamodb:Scan", "iam:PassRole")]
         if statement["Resource"] == "*":
-            assert set(actions) <= {"iot:CreateKeysAndCertificate", "iot:AttachPolicy"}, (context, name)
+            assert set(actions) <= {"iot:CreateKeysAndCertificate", "iot:AttachPolicy", "iot:DetachPolicy"}, (
+                context,
+                name,
+            )
         if context != "relay" and any(action.startswith("dynamodb:") for action in actions):
             assert {target.split(".")[0] for _, target in references(statement["Resource"])} == {"Table"}
 
@@ -129,7 +156,7 @@ def test_a_function_keeps_its_log_180_days_and_is_told_apart_by_its_tag(
     assert template["Globals"]["Function"]["Tags"] == {"context": context}
 
 
-@pytest.mark.parametrize(("context", "name", "item"), resources("AWS::Events::Rule"), ids=lambda value: str(value)[:30])
+@pytest.mark.parametrize(("context", "name", "item"), SUBSCRIPTIONS, ids=lambda value: str(value)[:30])
 def test_a_subscriber_has_a_queue_and_that_queue_a_dead_letter_queue(
     context: str, name: str, item: dict[str, Any]
 ) -> None:
@@ -142,12 +169,48 @@ def test_a_subscriber_has_a_queue_and_that_queue_a_dead_letter_queue(
     assert "DeadLetterConfig" in target
 
 
-@pytest.mark.parametrize(("context", "name", "item"), resources("AWS::SQS::Queue"), ids=lambda value: str(value)[:30])
-def test_a_queue_waits_six_times_its_functions_timeout(context: str, name: str, item: dict[str, Any]) -> None:
-    for owner, _, function in FUNCTIONS:
-        for event in function["Properties"].get("Events", {}).values():
-            if owner == context and event["Type"] == "SQS" and event["Properties"]["Queue"]["of"] == f"{name}.Arn":
-                assert item["Properties"]["VisibilityTimeout"] >= 6 * function["Properties"]["Timeout"]
+@pytest.mark.parametrize(("context", "name", "item"), MAPPINGS, ids=lambda value: str(value)[:30])
+def test_a_function_may_read_what_it_is_fed_and_no_other_queue_or_stream(
+    context: str, name: str, item: dict[str, Any]
+) -> None:
+    resources = load(ROOT / "infra" / f"{context}.yaml")["Resources"]
+    properties = item["Properties"]
+    function = resources[properties["FunctionName"]["of"]]["Properties"]
+    source = properties["EventSourceArn"]
+    needed = "sqs:ReceiveMessage" if source["!"] == "GetAtt" else "dynamodb:GetRecords"
+    (readable,) = [one["Resource"] for one in function["Policies"][0]["Statement"] if needed in one["Action"]]
+    if source["!"] == "GetAtt":
+        queue = resources[source["of"].removesuffix(".Arn")]
+        assert readable == source
+        assert properties["FunctionResponseTypes"] == ["ReportBatchItemFailures"]
+        assert queue["Properties"]["VisibilityTimeout"] >= 6 * function["Timeout"]
+    else:
+        assert readable == [one["Properties"]["EventSourceArn"] for owner, _, one in MAPPINGS if owner == context]
+        assert properties["DestinationConfig"]["OnFailure"]["Destination"]["of"] == "DeadLetters.Arn"
+
+
+def test_every_queue_but_the_dead_letters_has_its_reader() -> None:
+    read = {(context, item["Properties"]["EventSourceArn"]["of"]) for context, _, item in MAPPINGS}
+    queues = [(context, f"{name}.Arn") for context, name, _ in resources("AWS::SQS::Queue")]
+    assert {queue for queue in queues if not queue[1].endswith("DeadLetters.Arn")} <= read
+
+
+@pytest.mark.parametrize("context", sorted(TRANSLATED))
+def test_no_role_may_more_than_its_statements_and_its_log(context: str) -> None:
+    for name, item in TRANSLATED[context].items():
+        if item["Type"] == "AWS::IAM::Role":
+            managed = [str(arn).rpartition("/")[2] for arn in item["Properties"].get("ManagedPolicyArns", [])]
+            assert set(managed) <= {"AWSLambdaBasicExecutionRole"}, name
+
+
+@pytest.mark.parametrize("context", sorted(TRANSLATED))
+def test_what_can_be_tagged_says_its_context(context: str) -> None:
+    for name, item in TRANSLATED[context].items():
+        if item["Type"] not in UNTAGGABLE:
+            tags = item["Properties"].get("UserPoolTags") or item["Properties"].get("Tags", [])
+            pairs = tags if isinstance(tags, dict) else {tag["Key"]: tag["Value"] for tag in tags}
+            own = name.lower() if item["Type"] == "AWS::CloudFormation::Stack" else "shared"
+            assert pairs.get("context") == (own if context == "template" else context), name
 
 
 @pytest.mark.parametrize(
@@ -177,9 +240,28 @@ def test_a_route_asks_who_calls(context: str, name: str, item: dict[str, Any]) -
         assert (properties["AuthorizationType"], properties["AuthorizerId"]["!"]) == ("CUSTOM", "Ref")
 
 
+@pytest.mark.parametrize("kind", ["AWS::Logs::LogGroup", "AWS::IoT::Policy"])
+def test_logs_and_what_devices_hang_on_outlive_the_stack(kind: str) -> None:
+    assert resources(kind)
+    for context, name, item in resources(kind):
+        kept = (item.get("DeletionPolicy"), item.get("UpdateReplacePolicy"))
+        assert kept == ("RetainExceptOnCreate", "Retain"), (context, name)
+
+
+def test_two_deployments_do_not_hear_each_others_devices() -> None:
+    for path in [*(ROOT / "iot_rules").glob("*.yaml"), ROOT / "infra" / "devices.yaml"]:
+        topics = re.findall(r"\S+/v1/\S+/(?:events|telemetry)", path.read_text(encoding="utf-8"))
+        assert topics, path.name
+        for topic in topics:
+            assert re.search(r"(\$\{Prefix\}|<prefix>)/v1/", topic), (path.name, topic)
+
+
 def test_nothing_names_a_partition_or_a_region() -> None:
-    for path in [ROOT / "template.yaml", *(ROOT / "infra").glob("*.yaml")]:
+    # The name of a service that is the same in every partition; CloudWatch Logs has one for each region.
+    principal = re.compile(r"\s*Principal: (\{ Service: )?[a-z]+\.amazonaws\.com( \})?")
+    for path in [ROOT / "template.yaml", *(ROOT / "infra").glob("*.yaml"), *(ROOT / "iot_rules").glob("*.yaml")]:
         text = path.read_text(encoding="utf-8")
         assert not re.search(r"arn:aws[-:]", text), path.name
         assert not re.search(r"(us|eu|cn|ap)-(east|west|north|south)\w*-[0-9]", text), path.name
-        assert "amazonaws.com/" not in text, path.name
+        for line in text.splitlines():
+            assert "amazonaws.com" not in line or principal.fullmatch(line), (path.name, line)

@@ -38,10 +38,22 @@ def test_an_activation_after_a_clear_is_a_new_alarm_with_its_own_correlation() -
     assert (alarm.alarm_id, alarm.correlation_id, alarm.occurrences) == ("alarm-2", "trace-2", 1)
 
 
+def test_an_alarm_whose_end_came_first_was_an_alarm_all_the_same() -> None:
+    alarm, outcomes = play(said(5, active=False), said(3, active=True), said(4, active=True))
+    assert outcomes == [Outcome.IGNORED, Outcome.PASSED, Outcome.IGNORED]
+    assert (alarm.active, alarm.version, alarm.published, alarm.alarm_id) == (False, 3, 2, "alarm-1")
+
+
 def test_an_older_message_is_recorded_and_moves_nothing() -> None:
-    alarm, outcomes = play(said(5, active=False), said(3, active=True))
-    assert outcomes == [Outcome.IGNORED, Outcome.IGNORED]
-    assert (alarm.active, alarm.version) == (False, 2)
+    alarm, outcomes = play(said(1, active=True), said(5, active=False), said(3, active=True), said(2, active=False))
+    assert outcomes == [Outcome.RAISED, Outcome.CLEARED, Outcome.IGNORED, Outcome.IGNORED]
+    assert (alarm.active, alarm.version, alarm.published) == (False, 4, 2)
+
+
+def test_an_older_clear_does_not_end_what_began_after_it() -> None:
+    alarm, outcomes = play(said(5, active=True), said(3, active=False))
+    assert outcomes == [Outcome.RAISED, Outcome.IGNORED]
+    assert alarm.active
 
 
 def test_nothing_to_clear() -> None:
@@ -55,6 +67,9 @@ def test_the_last_event_in_the_devices_order_decides(pairs: list[tuple[int, bool
     assert alarm.active == newest[1]
     assert alarm.version == len(pairs)
     assert outcomes.count(Outcome.RAISED) - outcomes.count(Outcome.CLEARED) == int(alarm.active)
+    facts = outcomes.count(Outcome.RAISED) + outcomes.count(Outcome.CLEARED) + 2 * outcomes.count(Outcome.PASSED)
+    assert alarm.published == facts
+    assert any(active for _, active in pairs) == bool({Outcome.RAISED, Outcome.PASSED} & set(outcomes))
 
 
 def test_a_clock_years_off_does_not_silence_the_detector() -> None:
@@ -65,10 +80,17 @@ def test_a_clock_years_off_does_not_silence_the_detector() -> None:
     assert event.identity == event_at(wrong, 7, active=True, received_at=NOW + timedelta(minutes=5)).identity
 
 
-@pytest.mark.parametrize("hours", [-24, 0, 24])
-def test_a_clock_within_a_day_orders_its_own_events(hours: int) -> None:
-    at = NOW + timedelta(hours=hours)
+@pytest.mark.parametrize("minutes", [-24 * 60, -1, 0, 10])
+def test_a_buffered_event_is_ordered_by_its_device(minutes: int) -> None:
+    at = NOW + timedelta(minutes=minutes)
     assert event_at(at, 1, active=True, received_at=NOW).moment.at == at
+
+
+def test_a_clock_that_ran_ahead_does_not_silence_the_detector_when_it_is_set_right() -> None:
+    ahead = event_at(NOW + timedelta(hours=8), 1, active=False, received_at=NOW)
+    later = NOW + timedelta(minutes=1)
+    real = event_at(later, 2, active=True, received_at=later)
+    assert play(ahead, real)[1] == [Outcome.IGNORED, Outcome.RAISED]
 
 
 def test_an_event_the_class_does_not_have_is_unreadable() -> None:

@@ -30,7 +30,7 @@ from tickets.domain import (
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 PLACE = Place(path=("34", "3401", "340104", "340104002", "340104002001"), grid_id="340104002001001")
 RECEIVED = Ticket("T1", "alarm", "smoke", PLACE, NOW, NOW + timedelta(hours=1), "trace")
-DISPATCHED = dispatch(RECEIVED, Duty("worker", "officer"))
+DISPATCHED = dispatch(RECEIVED, Duty("worker", ("officer", "deputy")))
 ALARMING = replace(DISPATCHED, sensor=Sensor("d#smoke", 1, active=True))
 
 
@@ -131,7 +131,7 @@ def test_the_first_shift_on_duty_counts_and_the_duty_officer_stands_in() -> None
     roster = Roster((cover, usual), "officer")
     assert roster.at(NOW).handler == "cover"
     assert roster.at(NOW + timedelta(hours=8)).handler == "worker"
-    assert roster.at(NOW + timedelta(days=2)) == Duty("officer", "officer")
+    assert roster.at(NOW + timedelta(days=2)) == Duty("officer", ("officer",))
 
 
 def test_where_nobody_is_on_duty_it_stays_received_and_anyone_in_the_area_may_accept() -> None:

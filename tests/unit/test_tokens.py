@@ -310,11 +310,28 @@ def test_an_unreachable_issuer_is_no_refusal() -> None:
             keys.key("k1")
     published.reachable = True
     assert keys.key("k1").key_id == "k1"
+
+
+def test_known_keys_outlive_an_issuer_that_is_down_for_less_than_a_day() -> None:
+    published, clock = Published(jwk(KEY, "k1")), Ticking()
+    keys = key_set(published, clock)
+    keys.key("k1")
     published.reachable = False
-    assert keys.key("k1").key_id == "k1"
     clock.pass_seconds(3600)
+    for _ in range(60):
+        assert keys.key("k1").key_id == "k1"
+        clock.pass_seconds(1)
+    assert published.fetched == 2
+    with pytest.raises(KeysUnreachable):  # it may be a new one
+        keys.key("k2")
+    assert published.fetched == 3
+    clock.pass_seconds(23 * 3600 - 61)
+    assert keys.key("k1").key_id == "k1"
+    clock.pass_seconds(1)
     with pytest.raises(KeysUnreachable):
         keys.key("k1")
+    published.reachable = True
+    assert keys.key("k1").key_id == "k1"
 
 
 def test_an_answer_without_keys_is_no_key_document() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from cedarpy import Decision, PolicySet, Schema, is_authorized
 
-from linli.errors import Absent, Denied, Invalid
+from linli.errors import Absent, Denied, PostUnclear
 
 POLICIES = Path(__file__).parent / "policies"
 
@@ -55,7 +55,7 @@ class Caller:
         for post in self.posts:
             if post.post_id == post_id:
                 return Actor(self, post)
-        raise Invalid("Linli-Post", reason="one of: " + ", ".join(p.post_id for p in self.posts))
+        raise PostUnclear("Linli-Post", posts=", ".join(p.post_id for p in self.posts) or "-")
 
 
 @dataclass(frozen=True)

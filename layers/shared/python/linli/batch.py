@@ -2,22 +2,22 @@
 
 import json
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.utilities.batch import BatchProcessor, EventType, process_partial_response
 from aws_lambda_powertools.utilities.data_classes.sqs_event import SQSRecord
-from botocore.exceptions import BotoCoreError
-from pydantic import ValidationError
-from pynamodb.exceptions import PynamoDBException
+from pydantic import BaseModel, ValidationError
 
 from linli.clock import Clock
-from linli.errors import LinliError, Unavailable, Unreadable
+from linli.errors import KeyReused, LinliError, Unreadable
 from linli.facts import Envelope
-from linli.table import BUSY, Parked, Table
+from linli.table import Parked, Table, passes
 
-RECEIVES = 5
-"""How often a message that fails for no known reason is tried; the queue's own limit stands above it."""
+RECEIVES = 18
+"""How often a message that fails is tried before it is parked; the queue's own limit (20) stands above it."""
+
+Data = TypeVar("Data", bound=BaseModel)
 
 
 def consume(
@@ -32,8 +32,8 @@ def consume(
 ) -> dict[str, Any]:
     """Run `handle` on each body.
 
-    Unreadable parks at once; what passes (a busy table) is left to the queue; anything else is retried and parked at
-    the fifth receive.
+    What no repetition makes readable is parked at once; what passes (a busy table) is left to the queue; anything else
+    is tried again and parked just before the queue gives it up.
     """
 
     def one(record: SQSRecord) -> None:
@@ -41,9 +41,8 @@ def consume(
             handle(record.body)
         except Exception as error:  # the one place that catches everything
             reason, field = _reason(error)
-            last = int(record.attributes.approximate_receive_count) >= RECEIVES and not _passes(error)
             log.warning("message refused", message_id=record.message_id, source=source, reason=reason, field=field)
-            if not (last or isinstance(error, Unreadable | ValidationError)):
+            if not _given_up(error, int(record.attributes.approximate_receive_count)):
                 raise
             parked = Parked(source, reason, field, record.body.encode(), record.message_id)
             table.park(parked, at=clock())
@@ -53,26 +52,33 @@ def consume(
     return dict(answer)
 
 
-def envelope_of(body: str, **versions: int) -> Envelope:
-    """The fact in an EventBridge message; Unreadable if its type or major version is not among `versions`."""
-    fact = Envelope.model_validate(json.loads(body)["detail"])
-    if versions.get(fact.type) != fact.version:
+def read_fact(body: str, data: type[Data], *, version: int) -> tuple[Envelope, Data]:
+    """The fact named like `data` in an EventBridge message; Unreadable if it is another, or of another version."""
+    fact = read(_OnBus, body).detail
+    if (fact.type, fact.version) != (data.__name__, version):
         raise Unreadable("version", reason=f"{fact.type} v{fact.version}")
-    return fact
+    return fact, read(data, json.dumps(fact.data))
 
 
-def _passes(error: Exception) -> bool:
-    """Whether waiting is all it takes."""
-    if isinstance(error, PynamoDBException):
-        return error.cause_response_code in BUSY or error.cause_response_code is None
-    return isinstance(error, Unavailable | BotoCoreError)
+def read(model: type[Data], text: str | bytes) -> Data:
+    """What somebody else wrote. Raises Unreadable naming the first field that cannot be used."""
+    try:
+        return model.model_validate_json(text)
+    except ValidationError as error:
+        first = error.errors(include_url=False, include_input=False, include_context=False)[0]
+        raise Unreadable(".".join(map(str, first["loc"])) or None, reason=first["type"]) from error
+
+
+class _OnBus(BaseModel):
+    detail: Envelope
+
+
+def _given_up(error: Exception, receives: int) -> bool:
+    return isinstance(error, Unreadable | KeyReused) or (receives >= RECEIVES and not passes(error))
 
 
 def _reason(error: Exception) -> tuple[str, str | None]:
     """A reason without any of the message's values in it."""
     if isinstance(error, LinliError):
         return str(error.details.get("reason", error.code)), error.field
-    if isinstance(error, ValidationError):
-        first = error.errors(include_input=False, include_context=False)[0]
-        return first["type"], ".".join(map(str, first["loc"])) or None
     return f"unexpected {type(error).__name__}", None

@@ -27,8 +27,20 @@ class Invalid(LinliError):
     """The caller's input cannot be used."""
 
     code = "invalid-field"
-    zh = "字段的值不符合要求：{reason}"
-    en = "the value of this field cannot be used: {reason}"
+    zh = "字段的值不符合要求"
+    en = "the value of this field cannot be used"
+
+
+class KeyMalformed(Invalid):
+    code = "idempotency-key-malformed"
+    zh = "幂等键应为 8 到 64 位字母、数字、下划线或连字符"
+    en = "an Idempotency-Key is 8 to 64 of [0-9A-Za-z_-]"
+
+
+class PostUnclear(Invalid):
+    code = "post-unclear"
+    zh = "请在请求头 Linli-Post 中写明您以哪个岗位办理：{posts}"
+    en = "name the post you act in with the header Linli-Post: {posts}"
 
 
 class TooLarge(LinliError):

@@ -19,10 +19,11 @@ class Fact(BaseModel):
 class Place(BaseModel):
     """Where something is, always from a registry, never from a message.
 
-    `path` is the division codes from province to community; a grid belongs to exactly one community.
+    `path` is the division codes from province to community; a grid belongs to exactly one community. Readers of a newer
+    version's rows and facts leave alone what they do not know.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="ignore")
     path: tuple[str, ...]
     grid_id: str
     building_id: str | None = None

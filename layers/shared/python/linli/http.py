@@ -13,13 +13,14 @@ from typing import Annotated, Any, get_args, get_type_hints
 from aws_lambda_powertools import Logger
 from aws_lambda_powertools.event_handler import APIGatewayHttpResolver, Response
 from aws_lambda_powertools.event_handler.openapi.params import Header, Query
-from pydantic import BaseModel, ConfigDict, ValidationError
+from botocore.exceptions import BotoCoreError, ClientError
+from pydantic import BaseModel, ConfigDict, StringConstraints, ValidationError
 from pydantic.fields import FieldInfo
 from pynamodb.exceptions import PynamoDBException
 
 from linli import errors
 from linli.access import Actor, Caller
-from linli.table import BUSY
+from linli.table import passes
 
 BODY_LIMIT = 256 * 1024
 """Bytes of a request body."""
@@ -31,6 +32,10 @@ IdempotencyKey = Annotated[
     ),
 ]
 _KEY = re.compile(r"[0-9A-Za-z_-]{8,64}")
+_ACTING = Annotated[
+    str | None, Header(alias="Linli-Post", description="the post you act in, needed if you hold several")
+]
+_PATH_VALUE = re.compile(r"[^/]{1,64}")
 _STATUS: tuple[tuple[type[errors.LinliError], int], ...] = (
     (errors.TooLarge, 413),
     (errors.KeyReused, 422),
@@ -56,6 +61,10 @@ _PYDANTIC_ZH = {
     "model_type": "应为 JSON 对象",
     "model_attributes_type": "应为 JSON 对象",
 }
+
+
+PlaceId = Annotated[str, StringConstraints(pattern=r"^[0-9]{17}(-[0-9]{1,3}-[0-9]{3,5})?$")]
+"""A building's id, or a room's."""
 
 
 class Model(BaseModel):
@@ -92,7 +101,7 @@ class Api:
         self._log = log
         self.app.exception_handler(errors.LinliError)(self._refusal)
         self.app.exception_handler(_NotValid)(self._not_valid)
-        self.app.exception_handler(PynamoDBException)(self._store_failed)
+        self.app.exception_handler([PynamoDBException, BotoCoreError, ClientError])(self._dependency_failed)
         self.app.not_found(lambda _: self._refusal(errors.Absent()))
 
     def handler(self, event: dict[str, Any], context: Any) -> dict[str, Any]:
@@ -162,7 +171,7 @@ class Api:
         except ValidationError as error:
             raise _NotValid(error) from error
         except UnicodeDecodeError as error:
-            raise errors.Invalid("body", reason="UTF-8") from error
+            raise errors.Invalid("body") from error
 
     def _read(self, name: str, hint: Any, path_values: dict[str, str]) -> Any:
         event = self.app.current_event
@@ -173,7 +182,7 @@ class Api:
         if hint == IdempotencyKey:
             key = event.headers.get("idempotency-key", "")
             if not _KEY.fullmatch(key):
-                raise errors.Invalid("Idempotency-Key", reason="[0-9A-Za-z_-]{8,64}")
+                raise errors.KeyMalformed("Idempotency-Key")
             return key
         if any(isinstance(extra, Query) for extra in get_args(hint)[1:]):
             return get_args(hint)[0].model_validate(event.query_string_parameters or {})
@@ -182,6 +191,8 @@ class Api:
             if len(body.encode("utf-8", "surrogatepass")) > BODY_LIMIT:
                 raise errors.TooLarge("body", limit=BODY_LIMIT)
             return hint.model_validate_json(body)
+        if not _PATH_VALUE.fullmatch(path_values[name]):
+            raise errors.Absent()
         return path_values[name]
 
     def _refusal(self, error: errors.LinliError) -> Response[str]:
@@ -191,8 +202,8 @@ class Api:
             headers["Retry-After"] = "2"
         return self._problem(status, error.code, error.text(self._language()), headers, field=error.field)
 
-    def _store_failed(self, error: PynamoDBException) -> Response[str]:
-        if error.cause_response_code not in BUSY:
+    def _dependency_failed(self, error: Exception) -> Response[str]:
+        if not passes(error):
             raise error
         return self._refusal(errors.Unavailable())
 
@@ -230,7 +241,9 @@ class Api:
 def _documented_parameters(name: str, hint: Any) -> list[inspect.Parameter]:
     """What the document shows of a parameter: of the caller nothing, of a query model each field."""
     kind = inspect.Parameter.KEYWORD_ONLY
-    if hint in (Actor, Caller):
+    if hint is Actor:
+        return [inspect.Parameter("linli_post", kind, default=None, annotation=_ACTING)]
+    if hint is Caller:
         return []
     if not any(isinstance(extra, Query) for extra in get_args(hint)[1:]):
         return [inspect.Parameter(name, kind, annotation=hint)]
@@ -256,6 +269,7 @@ def _documented(answer: type[BaseModel], status: int, method: str, *, public: bo
     if not public:
         refused |= {401: "the token is missing, expired or not accepted", 403: "the caller's post may not do this"}
     if method != "GET":
+        refused[413] = f"more than {BODY_LIMIT} bytes"
         refused[409] = "the object's state does not allow it"
     documented = {code: {"description": text, **problem} for code, text in sorted(refused.items())}
     return {status: {"description": "done", "content": {"application/json": {"model": answer}}}, **documented}

@@ -3,13 +3,13 @@
 import base64
 import binascii
 from datetime import UTC, datetime
-from typing import Annotated, TypeVar
+from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, ValidationError
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
+from linli.batch import Data, read
 from linli.errors import Unreadable
 
-Body = TypeVar("Body", bound=BaseModel)
 DeviceTime = Annotated[
     AwareDatetime, Field(strict=True, ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(2100, 1, 1, tzinfo=UTC))
 ]
@@ -29,13 +29,10 @@ class Delivery(BaseModel):
     def received_at(self) -> datetime:
         return datetime.fromtimestamp(self.received_ms / 1000, UTC)
 
-    def read(self, body: type[Body]) -> Body:
+    def message(self, body: type[Data]) -> Data:
         """The device's own message. Raises Unreadable naming the first field that cannot be used."""
         try:
-            return body.model_validate_json(base64.b64decode(self.payload, validate=True))
-        except ValidationError as error:
-            first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-            raise Unreadable(".".join(map(str, first["loc"])) or None, reason=first["type"]) from error
+            return read(body, base64.b64decode(self.payload, validate=True))
         except binascii.Error as error:
             raise Unreadable("payload", reason="not base64") from error
 

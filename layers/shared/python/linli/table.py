@@ -4,7 +4,7 @@ Kernel rows, in every context's table:
 
     OUT#0-7         | ulid        a fact to publish; the relay deletes it after the bus has accepted it
     CMD#sha256      | C           a command that was carried out: digest of its content, what a repetition is told
-    PARKED#yyyymmdd | at#ulid     a message that could not be understood, with the reason (the day is Beijing's)
+    PARKED#yyyymmdd | message id  a message that could not be understood, with the reason (the day is Beijing's)
     <aggregate>     | …S#000007   a step: the timeline and the audit trail of the aggregate
 """
 
@@ -16,22 +16,23 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import TypeVar
 
+from botocore.exceptions import BotoCoreError, ClientError
 from pynamodb.attributes import JSONAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.connection import Connection
-from pynamodb.exceptions import DoesNotExist, TransactWriteError
+from pynamodb.exceptions import DoesNotExist, PynamoDBException, TransactWriteError
 from pynamodb.expressions.condition import Condition
 from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
 from ulid import ULID
 
-from linli.clock import beijing_day, iso, new_id
+from linli.clock import beijing_day, iso
 from linli.commands import ANSWER_KEPT, ATTEMPTS, Command, CommandLog, Repeated, pause
 from linli.errors import KeyReused, StaleVersion, Unavailable
 from linli.facts import Envelope
 
 OUTBOX_SHARDS = 8
-PAYLOAD_KEPT = 32 * 1024
-"""Bytes of a parked payload that are kept; its hash and length are always those of the whole."""
+PAYLOAD_KEPT = 256 * 1024
+"""Bytes of a parked payload that are kept, more than IoT Core lets through; hash and length are always the whole's."""
 
 AnyRow = TypeVar("AnyRow", bound="Row")
 
@@ -44,6 +45,13 @@ class TableName:
 
     def __get__(self, instance: object, owner: type) -> str:
         return os.environ[self.variable]
+
+
+class TableMeta:
+    """The base of every row's `Meta`; in seconds, so that a function can still answer when the table does not."""
+
+    connect_timeout_seconds = 2
+    read_timeout_seconds = 4
 
 
 class Row(Model):
@@ -75,13 +83,13 @@ class CommandRow(Row):
 
 
 class ParkedRow(Row):
+    parked_at = UnicodeAttribute()
     source = UnicodeAttribute()
     reason = UnicodeAttribute()
     field = UnicodeAttribute(null=True)
     sha256 = UnicodeAttribute()
     size = NumberAttribute()
     payload = UnicodeAttribute()
-    correlation_id = UnicodeAttribute()
 
 
 @dataclass(frozen=True)
@@ -103,7 +111,7 @@ class Parked:
     reason: str
     field: str | None
     payload: bytes
-    correlation_id: str
+    message_id: str
 
 
 @dataclass(frozen=True)
@@ -159,39 +167,41 @@ class Table(CommandLog):
         Unavailable if the table stays busy.
         """
         rows = [*([self._command_put(command, at)] if command else []), *puts, *map(self._outbox_put, facts)]
+        token = str(ULID())  # the same for every attempt: one that was carried out unheard is not carried out again
         for attempt in range(ATTEMPTS):
             try:
-                with TransactWrite(connection=self._connection, client_request_token=str(ULID())) as transaction:
+                with TransactWrite(connection=self._connection, client_request_token=token) as transaction:
                     for put in rows:
                         transaction.save(put.row, condition=put.condition)
                 return
             except TransactWriteError as error:
-                codes = [reason.code if reason else None for reason in error.cancellation_reasons]
-                if command and codes[:1] == ["ConditionalCheckFailed"]:
-                    raise Repeated() from error
-                if "ConditionalCheckFailed" in codes:
-                    raise StaleVersion("expected_version") from error
-                if (
-                    error.cause_response_code
-                    not in {"TransactionCanceledException", "TransactionInProgressException"} | BUSY
-                ):
-                    raise
+                self._check_refusal(error, command)
                 pause(attempt)
         raise Unavailable()
 
+    def _check_refusal(self, error: TransactWriteError, command: Command | None) -> None:
+        """Returns if trying again is right, raises what it means otherwise."""
+        codes = [reason.code if reason else None for reason in error.cancellation_reasons]
+        if command and codes[:1] == ["ConditionalCheckFailed"]:
+            raise Repeated() from error
+        if "ConditionalCheckFailed" in codes:
+            raise StaleVersion("expected_version") from error
+        if not (RETRIED & set(codes) or passes(error)):
+            raise error
+
     def park(self, message: Parked, *, at: datetime) -> None:
-        row = self.rows(self._parked)(
+        """Keep a message that could not be understood; parked again, it is the same row."""
+        self.rows(self._parked)(
             f"PARKED#{beijing_day(at)}",
-            f"{iso(at)}#{new_id(at)}",
+            message.message_id,
+            parked_at=iso(at),
             source=message.source,
             reason=message.reason,
             field=message.field,
             sha256=hashlib.sha256(message.payload).hexdigest(),
             size=len(message.payload),
             payload=base64.b64encode(message.payload[:PAYLOAD_KEPT]).decode(),
-            correlation_id=message.correlation_id,
-        )
-        row.save()
+        ).save()
 
     def step_put(self, pk: str, number: int, step: Step, *, under: str = "") -> Put:
         """The `number`th step (from 1) of the aggregate at `pk`, `under` a prefix where one partition holds several."""
@@ -220,4 +230,20 @@ class Table(CommandLog):
         return Put(self._outbox(f"OUT#{shard}", fact.event_id, fact=fact.model_dump(mode="json")))
 
 
-BUSY = {"ThrottlingException", "ProvisionedThroughputExceededException", "RequestLimitExceeded", "InternalServerError"}
+RETRIED = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
+"""Reasons of a cancelled transaction that another attempt may not meet."""
+BUSY = {
+    "InternalServerError",
+    "ProvisionedThroughputExceededException",
+    "RequestLimitExceeded",
+    "ThrottlingException",
+    "TransactionInProgressException",
+}
+
+
+def passes(error: Exception) -> bool:
+    """Whether waiting is all it takes: something is busy or cannot be reached."""
+    cause = error.cause if isinstance(error, PynamoDBException) else error
+    if isinstance(cause, ClientError):
+        return cause.response["Error"]["Code"] in BUSY
+    return isinstance(cause, BotoCoreError | Unavailable)
