@@ -16,7 +16,7 @@ UV_COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 
 RUNTIME_PACKAGES = boto3 botocore jmespath s3transfer python-dateutil six urllib3
 
 .DEFAULT_GOAL := help
-.PHONY: help run reset env env-all build build-cloud test check translate fmt demo token admin openapi contracts deploy preflight \
+.PHONY: help run reset env env-all build build-cloud test check translate fmt demo token admin openapi contracts calendar deploy preflight \
 	lock soak clean
 
 help: ## list the targets
@@ -51,7 +51,7 @@ soak: env-all ## the long tests: many messages, restarts and races for about hal
 	@$(LOCAL) -m infra.local.build local
 	@$(LOCAL) -m pytest -m soak
 
-check: env-all translate ## formatting, types, imports, templates, policies, API document
+check: env-all translate ## formatting, types, imports, templates, policies, API document, calendar
 	@.venv/bin/ruff format --check --quiet . && echo "  ruff format    ok"
 	@.venv/bin/ruff check --quiet . && echo "  ruff check     ok"
 	@$(LOCAL) -m mypy --no-error-summary && echo "  mypy           ok"
@@ -66,6 +66,7 @@ check: env-all translate ## formatting, types, imports, templates, policies, API
 	@echo "  cfn-lint       ok"
 	@.venv-checkov/bin/checkov --config-file infra/local/checkov.yaml && echo "  checkov        ok"
 	@$(LOCAL) -m infra.local.contracts --check && echo "  contracts      ok"
+	@$(LOCAL) -m infra.local.workdays --check && echo "  calendar       ok"
 
 translate: build
 	@$(LOCAL) -m infra.local.translate
@@ -77,6 +78,9 @@ openapi: env ## write the OpenAPI document and the fact schemas anew
 	@$(LOCAL) -m infra.local.contracts
 
 contracts: openapi
+
+calendar: env ## write the working calendar anew from infra/seed/cn-workdays-*.csv
+	@$(LOCAL) -m infra.local.workdays
 
 preflight: env ## what the account and region in use lack for a deploy
 	@.venv/bin/python -m infra.local.preflight $(PARAMETERS)

@@ -45,8 +45,8 @@ def template(context: str) -> dict[str, Any]:
 
 
 @contextmanager
-def table_on_moto(context: str) -> Iterator[None]:
-    """The context's table as its template describes it, on moto."""
+def table_on_moto(context: str, properties: dict[str, Any] | None = None) -> Iterator[None]:
+    """The context's table as its template describes it, or with these properties, on moto."""
     from moto import mock_aws  # slow to import, and unit tests need none of it
 
     settings = {
@@ -55,7 +55,7 @@ def table_on_moto(context: str) -> Iterator[None]:
         "AWS_DEFAULT_REGION": "cn-north-1",
         f"{context.upper()}_TABLE": f"linli-{context}",
     }
-    properties = template(context)["Resources"]["Table"]["Properties"]
+    properties = properties or template(context)["Resources"]["Table"]["Properties"]
     names = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
     wanted = {name: properties[name] for name in names if name in properties}
     with patch.dict(os.environ, settings), mock_aws():

@@ -1,0 +1,70 @@
+"""The kernel's calendar, made from the seed: the exceptions of each year to Monday-Friday.
+
+`python -m infra.local.workdays` writes it; `--check` fails if what is in the repository differs, and warns, from
+November on, when next year is missing.
+"""
+
+import csv
+import hashlib
+import json
+import sys
+from collections.abc import Iterable
+from datetime import date
+from pathlib import Path
+from typing import Any
+
+from linli.clock import BEIJING, utc_now
+from linli.workcalendar import WORKDAYS, national
+
+ROOT = Path(__file__).resolve().parents[2]
+SEED = ROOT / "infra" / "seed"
+PUBLISHED_BY = 11
+"""The State Council's notice for the next year usually comes by November."""
+SOURCE = "State Council holiday notices, from npm chinese-days 1.5.7 (MIT, Copyright (c) 2024 Yawei sun)"
+HOURS = [["08:00", "12:00"], ["14:00", "17:30"]]
+
+
+def calendar() -> str:
+    """What `workdays.json` should hold; the version changes with the content."""
+    years: dict[str, dict[str, list[str]]] = {}
+    for path in sorted(SEED.glob("cn-workdays-*.csv")):
+        with path.open(encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                _add(years.setdefault(row["date"][:4], {"off": [], "work": []}), row)
+    digest = hashlib.sha256(json.dumps([HOURS, years], sort_keys=True).encode()).hexdigest()
+    version = f"cn-{min(years)}-{max(years)}-{digest[:8]}"
+    # One line a year keeps a new year's change readable.
+    body = ",\n".join(f"  {json.dumps(year)}: {json.dumps(years[year])}" for year in sorted(years))
+    head = {"version": version, "source": SOURCE, "hours": HOURS}
+    lines = [f" {json.dumps(name)}: {json.dumps(value)}," for name, value in head.items()]
+    return "\n".join(["{", *lines, ' "years": {', body, " }", "}"]) + "\n"
+
+
+def missing(years: Iterable[int], today: date) -> list[int]:
+    """The years that are wanted by now and not known."""
+    wanted = {today.year, today.year + (today.month >= PUBLISHED_BY)}
+    return sorted(wanted - set(years))
+
+
+def _add(year: dict[str, list[str]], row: dict[str, Any]) -> None:
+    day = date.fromisoformat(row["date"])
+    works = row["is_workday"] == "1"
+    if works != (day.weekday() < 5):
+        year["work" if works else "off"].append(row["date"][5:])
+
+
+def main() -> int:
+    text = calendar()
+    if "--check" not in sys.argv:
+        WORKDAYS.write_text(text, encoding="utf-8")
+        return 0
+    if not WORKDAYS.exists() or WORKDAYS.read_text(encoding="utf-8") != text:
+        print(f"{WORKDAYS.relative_to(ROOT)} is not what the seed says: run `make calendar`")
+        return 1
+    for year in missing(national().years, utc_now().astimezone(BEIJING).date()):
+        print(f"  calendar       WARNING: {year} is missing; no term can be counted into it (infra/seed/README.md)")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

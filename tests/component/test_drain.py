@@ -1,0 +1,279 @@
+"""Draining a due minute, on the fake store and on DynamoDB rows alike: in order, each rung once, whatever dies."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from itertools import count
+from typing import Any
+
+import boto3
+import pytest
+
+from linli.commands import ATTEMPTS
+from linli.deadline import Deadline, Pause, resume, start, suspend
+from linli.errors import Unavailable
+from linli.workcalendar import Unit, national
+from tests.fakes_timers import KEYS, Crash, FakeOwner, FakeWakeStore, Fuse, FusedClient, TableOwner
+from tests.support import NOW, table_on_moto
+from timers import store as store_module
+from timers.domain import LOOKED_BACK, SHARDS, Wake
+from timers.drain import Answer, Drained, drain
+from timers.store import PAGE, Row, WakeStore
+
+MINUTE = timedelta(minutes=1)
+HOUR = timedelta(hours=1)
+ORDER = ["critical", "major", "minor", "warning", None]
+EVERY = tuple(range(SHARDS))
+
+
+@dataclass
+class World:
+    """A store and the one context with clocks, `tickets`."""
+
+    store: Any
+    owner: Any
+    rows: Callable[[], list[Row]]
+
+    def hold(self, ref: str, deadline: Deadline, severity: str | None = None) -> Wake:
+        self.owner.severities[ref] = severity
+        wake: Wake = self.owner.hold(ref, deadline)
+        self.store.add([wake], now=deadline.started_at)
+        return wake
+
+    def drain(self, minute: datetime = NOW, shards: Sequence[int] = EVERY, **more: Any) -> Drained:
+        settings = {"owners": {"tickets": self.owner}, "store": self.store, "clock": lambda: minute} | more
+        return drain(minute, shards, **settings)
+
+
+Worlds = Callable[[Fuse], World]
+
+
+@pytest.fixture(params=["fake", "real"])
+def worlds(request: pytest.FixtureRequest) -> Iterator[Worlds]:
+    """Makes empty worlds."""
+    if request.param == "fake":
+        yield _in_memory
+        return
+    with table_on_moto("timers", KEYS):
+        client = boto3.client("dynamodb")
+        numbers = count()
+
+        def on_moto(fuse: Fuse) -> World:
+            table = f"timers-{next(numbers)}"
+            client.create_table(TableName=table, **KEYS)
+            fused = FusedClient(client, fuse)
+            return World(
+                WakeStore(fused, table), TableOwner("tickets", {}, fused, table), lambda: _scanned(client, table)
+            )
+
+        yield on_moto
+
+
+@pytest.fixture
+def world(worlds: Worlds) -> World:
+    return worlds(Fuse())
+
+
+def _in_memory(fuse: Fuse) -> World:
+    store = FakeWakeStore(fuse)
+    return World(store, FakeOwner("tickets", {}, fuse), store.rows)
+
+
+def _scanned(client: Any, table: str) -> list[Row]:
+    pages = client.get_paginator("scan").paginate(TableName=table)
+    items = [item for page in pages for item in page["Items"] if item["pk"]["S"].startswith("W#")]
+    return [(item["sk"]["S"], item["pk"]["S"]) for item in items]
+
+
+def hourly(at: datetime = NOW - HOUR / 2) -> Deadline:
+    """An hour of natural time that is half over at NOW, unless it starts at another time."""
+    return start(HOUR, Unit.NATURAL, national(), at=at)
+
+
+def waiting(world: World) -> list[Wake]:
+    return [Wake.parse(sort_key) for sort_key, _ in world.rows()]
+
+
+class Listening:
+    """Notes in which order an owner is asked."""
+
+    def __init__(self, owner: Any) -> None:
+        self.owner = owner
+        self.asked: list[Wake] = []
+
+    def wake(self, wakes: Sequence[Wake], *, at: datetime) -> Sequence[Answer]:
+        self.asked += wakes
+        answers: Sequence[Answer] = self.owner.wake(wakes, at=at)
+        return answers
+
+
+def test_the_most_severe_come_first_over_shards_and_minutes_and_each_climbs_once(world: World) -> None:
+    for number in range(40):
+        late = timedelta(seconds=number % 4 * 40)  # over the due minute and the two before
+        world.hold(f"T{number}", hourly(NOW - HOUR / 2 - late), ORDER[number % 5])
+    owner = Listening(world.owner)
+    drained = world.drain(owners={"tickets": owner})
+    assert (drained.answered, drained.left) == (40, 0)
+    assert len({wake.shard for wake in owner.asked}) > 8
+    assert owner.asked == sorted(owner.asked, key=lambda w: (ORDER.index(w.severity), w.fire_at, w.ref))
+    assert Counter(world.owner.rungs()) == {(f"T{number}", 50): 1 for number in range(40)}
+    assert {(wake.ref, wake.rung) for wake in waiting(world)} == {(f"T{number}", 80) for number in range(40)}
+    assert world.drain().answered == 0
+
+
+def test_what_is_not_due_costs_nothing(world: World) -> None:
+    def due() -> None:
+        for number in range(3):
+            world.hold(f"due-{number}", hourly())
+
+    due()
+    alone = world.drain()
+    for number in range(300):
+        world.hold(f"later-{number}", hourly(NOW + number * MINUTE))
+    due()
+    assert world.drain() == alone
+    # A page for each of 4 minutes and 16 shards; then one asking, one writing, one deleting, for all three.
+    assert alone == Drained(answered=3, left=0, requests=(LOOKED_BACK + 1) * SHARDS + 3)
+
+
+def test_a_worker_that_dies_anywhere_loses_nothing_and_repeats_nothing(worlds: Worlds) -> None:
+    refs = {f"T{number}": ORDER[number % 5] for number in range(30)}
+    shards = sorted({Wake("tickets", ref, 50, 1, NOW).shard for ref in refs})[:3]
+    refs = {ref: severity for ref, severity in refs.items() if Wake("tickets", ref, 50, 1, NOW).shard in shards}
+    for dies_at in count():
+        fuse = Fuse()
+        world = worlds(fuse)
+        for ref, severity in refs.items():
+            world.hold(ref, hourly(), severity)
+        fuse.done, fuse.dies_at = 0, dies_at
+        try:
+            world.drain(shards=shards)
+            break
+        except Crash:
+            fuse.dies_at = None
+        world.drain(shards=shards)
+        assert sorted(world.owner.rungs()) == sorted((ref, 50) for ref in refs), dies_at
+        assert {(wake.ref, wake.rung, wake.generation) for wake in waiting(world)} == {(ref, 80, 2) for ref in refs}, (
+            dies_at
+        )
+    assert dies_at > len(refs)
+
+
+def test_two_workers_at_once_climb_each_rung_once(world: World) -> None:
+    for number in range(30):
+        world.hold(f"T{number}", hourly())
+
+    class Overtaken(Listening):
+        def wake(self, wakes: Sequence[Wake], *, at: datetime) -> Sequence[Answer]:
+            if not self.asked:
+                self.asked += wakes
+                world.drain()
+            return super().wake(wakes, at=at)
+
+    world.drain(owners={"tickets": Overtaken(world.owner)})
+    assert Counter(world.owner.rungs()) == {(f"T{number}", 50): 1 for number in range(30)}
+    assert len(waiting(world)) == 30
+
+
+def test_a_row_that_is_planned_again_after_its_rung_is_stale(world: World) -> None:
+    wake = world.hold("T1", hourly())
+    world.drain()
+    world.store.add([wake], now=NOW + MINUTE)
+    assert world.drain(NOW + MINUTE).answered == 1
+    assert world.owner.rungs() == [("T1", 50)]
+    assert [wake.rung for wake in waiting(world)] == [80]
+
+
+def test_cancelling_is_lazy(world: World) -> None:
+    world.hold("T1", hourly())
+    still = suspend(hourly(), Pause.DEFERRED, national(), by="officer", at=NOW - 10 * MINUTE)
+    world.owner.hold("T1", still)
+    assert world.drain().answered == 1
+    assert (world.owner.rungs(), waiting(world)) == ([], [])
+    world.hold("T1", resume(still, national(), by="officer", at=NOW + HOUR))
+    assert world.drain(NOW + HOUR + 10 * MINUTE).answered == 1
+    assert world.owner.rungs() == [("T1", 50)]
+
+
+def test_after_an_outage_the_rungs_come_minute_by_minute(world: World) -> None:
+    late = NOW + 24 * HOUR
+    world.store.add([world.hold("T1", hourly())], now=late)
+    for minutes in range(5):
+        world.drain(late + minutes * MINUTE)
+    assert sorted(world.owner.rungs()) == [("T1", 50), ("T1", 80), ("T1", 100), ("T1", 150)]
+    assert [wake.fire_at for wake in waiting(world)] == [NOW]  # the first row, lost in the outage
+
+
+@pytest.mark.parametrize(("minutes", "found"), [(0, 1), (LOOKED_BACK, 1), (LOOKED_BACK + 1, 0)])
+def test_a_row_written_while_its_minute_was_drained_is_found_by_the_next_three(
+    world: World, minutes: int, found: int
+) -> None:
+    world.drain()
+    world.hold("T1", hourly())
+    assert world.drain(NOW + minutes * MINUTE).answered == found
+
+
+def test_a_slow_watch_does_not_lose_what_is_due(world: World) -> None:
+    world.hold("T1", hourly())
+    world.drain(clock=lambda: NOW - timedelta(seconds=2))
+    assert world.owner.rungs() == [("T1", 50)]
+
+
+def test_what_a_busy_or_unknown_owner_does_not_answer_is_left_and_others_go_on(world: World) -> None:
+    class Busy:
+        def wake(self, wakes: Sequence[Wake], *, at: datetime) -> Sequence[Answer]:
+            raise Unavailable
+
+    world.hold("T1", hourly(), "minor")
+    others = [Wake(owner, "A1", 50, 1, NOW, "critical") for owner in ("applications", "nobody")]
+    world.store.add(others, now=NOW)
+    drained = world.drain(owners={"tickets": world.owner, "applications": Busy()})
+    assert (drained.answered, drained.left) == (1, 2)
+    assert world.owner.rungs() == [("T1", 50)]
+    assert {wake.owner for wake in waiting(world) if wake.ref == "A1"} == {"applications", "nobody"}
+
+
+def test_a_partition_of_several_pages_is_drained_in_order(world: World) -> None:
+    class Counting(Listening):
+        def wake(self, wakes: Sequence[Wake], *, at: datetime) -> Sequence[Answer]:
+            self.asked += wakes
+            return [Answer(wake, None) for wake in wakes]
+
+    wakes = [Wake("tickets", f"T{number:05d}", 50, 1, NOW, ORDER[number % 5]) for number in range(16000)]
+    of_one_shard = [wake for wake in wakes if wake.shard == 0][: PAGE + 100]
+    assert len(of_one_shard) > PAGE
+    world.store.add(of_one_shard, now=NOW)
+    owner = Counting(None)
+    drained = world.drain(shards=[0], owners={"tickets": owner})
+    assert drained.answered == len(of_one_shard)
+    assert owner.asked == sorted(of_one_shard, key=lambda w: w.sort_key)
+    assert waiting(world) == []
+
+
+def test_writes_the_table_puts_off_are_repeated_and_counted(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(store_module, "pause", lambda _: None)
+
+    class PutsOff:
+        def __init__(self, times: int) -> None:
+            self.times = times
+            self.written: list[Any] = []
+
+        def batch_write_item(self, RequestItems: dict[str, Any]) -> dict[str, Any]:  # noqa: N803
+            self.times -= 1
+            first, *rest = RequestItems["t"]
+            if self.times < 0:
+                rest = []
+                self.written += RequestItems["t"]
+            else:
+                self.written.append(first)
+            return {"UnprocessedItems": {"t": rest} if rest else {}}
+
+    wakes = [Wake("tickets", f"T{number}", 50, 1, NOW) for number in range(30)]
+    client = PutsOff(times=3)
+    store = WakeStore(client, "t")
+    store.add(wakes, now=NOW)
+    assert len(client.written) == 30
+    assert store.requests == 5
+    with pytest.raises(Unavailable):
+        WakeStore(PutsOff(times=ATTEMPTS), "t").add(wakes, now=NOW)
