@@ -93,7 +93,7 @@ lock: ## resolve every lock anew from its .in file
 	$(UV_COMPILE) infra/local/locks/product.in -o infra/local/locks/product.txt
 	$(UV_COMPILE) infra/local/locks/sam.in -o infra/local/locks/sam.txt
 	$(UV_COMPILE) infra/local/locks/checkov.in -o infra/local/locks/checkov.txt
-	for list in core web; do \
+	for list in core web geo; do \
 		$(UV_COMPILE) --constraints infra/local/locks/product.txt $(addprefix --no-emit-package ,$(RUNTIME_PACKAGES)) \
 			layers/deps/$$list.in -o layers/deps/$$list.txt || exit 1; \
 	done

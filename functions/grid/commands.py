@@ -1,15 +1,21 @@
 """What changes a grid: for now, who is on duty there."""
 
-from grid.domain import Roster
+from typing import Protocol
+
+from grid.domain import Grid, Roster
 from grid.events import DutyRosterChanged, ShiftData
-from grid.store import GridStore
 from linli.clock import Clock
-from linli.commands import command
-from linli.facts import envelope
+from linli.commands import Command, command
+from linli.facts import Envelope, envelope
 from linli.table import Step
 
 
-def set_roster(roster: Roster, *, subject: str, correlation_id: str, store: GridStore, clock: Clock) -> bool:
+class Rosters(Protocol):
+    def roster(self, grid: Grid) -> tuple[Roster, int] | None: ...
+    def save_roster(self, roster: Roster, *, version: int, step: Step, command: Command, fact: Envelope) -> None: ...
+
+
+def set_roster(roster: Roster, *, subject: str, correlation_id: str, store: Rosters, clock: Clock) -> bool:
     """Replace the grid's duty roster and say so; False if it is just the same as before. Raises StaleVersion."""
     at = clock()
     grid_id = roster.grid.grid_id

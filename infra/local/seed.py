@@ -11,23 +11,20 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, TypeVar
 
 import urllib3
 
+from infra.local import community
 from infra.local.client import Answer, Broker, Client, sign_in
 from infra.local.process import HOST, LocalError, write_json
 from infra.local.runtime import Runtime, running
 
 SEED = Path(__file__).resolve().parents[1] / "seed"
-COMMUNITY = "340104002001"
-PATH = ("34", "3401", "340104", "340104002", COMMUNITY)
+COMMUNITY = community.CODE
 GRIDS = (f"{COMMUNITY}001", f"{COMMUNITY}002")
 BUILDINGS = tuple(f"{COMMUNITY}{number:05}" for number in (1, 2, 3, 4))
-ROOMS = tuple(f"1-{floor:02}{door:02}" for floor in (1, 2, 3) for door in (1, 2))
-SINCE = datetime(2026, 1, 1, tzinfo=UTC)
 TOKENS_SECONDS = 60.0
 Result = TypeVar("Result")
 
@@ -47,8 +44,8 @@ ADMINISTRATOR = Person("admin", "管理员", "administrator-34", "administrator"
 STAFF = (
     Person("worker", "网格员甲", "grid-worker-001", "grid_worker", GRIDS[0]),
     Person("worker2", "网格员乙", "grid-worker-002", "grid_worker", GRIDS[1]),
-    Person("officer", "值班长甲", "duty-officer-001", "duty_officer", COMMUNITY),
-    Person("officer2", "值班长乙", "duty-officer-002", "duty_officer", PATH[3]),
+    Person("officer", "值班长甲", community.OFFICER, "duty_officer", COMMUNITY),
+    Person("officer2", "值班长乙", community.DEPUTY, "duty_officer", community.PATH[3]),
 )
 RESIDENT = Person("resident", "居民甲")
 DEVICES = {
@@ -186,24 +183,13 @@ def _load_divisions() -> str:
 
 
 def _load_community() -> str:
-    from grid.commands import set_roster
-    from grid.domain import Building, Grid, Room, Roster, Shift
+    from grid.load import load_community
     from grid.store import GridStore
 
-    store = GridStore()
-    grids = [Grid(grid_id, f"第{number}网格", PATH) for number, grid_id in enumerate(GRIDS, 1)]
-    buildings = [
-        Building(building_id, f"{number}栋", GRIDS[(number - 1) // 2], PATH)
-        for number, building_id in enumerate(BUILDINGS, 1)
-    ]
-    rooms = [Room(f"{building.building_id}-{room}", building) for building in buildings for room in ROOMS]
-    count = store.add([*grids, *buildings, *rooms])
-    officer, deputy = STAFF[2].post_id or "", STAFF[3].post_id
-    now = datetime.now(UTC)
-    for grid, worker in zip(grids, STAFF[:2], strict=True):
-        roster = Roster(grid, (Shift(worker.post_id or "", SINCE),), officer, deputy)
-        set_roster(roster, subject="seed", correlation_id="seed", store=store, clock=lambda: now)
-    return f"{len(grids)} grids, {count} rows, 2 duty rosters"
+    made = community.demonstration()
+    written = load_community(GridStore(), made.community, made.rooms, made.rosters)
+    households = sum(room.households for room in made.rooms)
+    return f"{written} rows written, {len(made.community.grids)} grids, {households:,} households"
 
 
 def _appoint(demonstration: Demonstration) -> str:

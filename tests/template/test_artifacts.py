@@ -14,6 +14,7 @@ from infra.local.process import read_json
 
 MEGABYTE = 1_000_000
 BUDGET = 80 * MEGABYTE
+BUDGET_WITH_GEOMETRY = 160 * MEGABYTE
 TABLE = ROOT / ".local" / "artifacts.txt"
 # What the managed runtime brings besides the standard library; layers leave it out.
 RUNTIME_MODULES = ("boto3", "botocore", "s3transfer", "jmespath", "dateutil", "six", "urllib3")
@@ -27,7 +28,14 @@ print(round((time.perf_counter() - started) * 1000))
 
 pytestmark = pytest.mark.skipif(not CLOUD_TEMPLATE.exists(), reason="run `make test`, which builds for the cloud")
 FUNCTIONS = functions_of(CLOUD_TEMPLATE) if CLOUD_TEMPLATE.exists() else []
-MODULES = sorted({(function.module, function.layers): function for function in FUNCTIONS}.items())
+# A module that imports geometry only when a point is asked for is held to its layer as well.
+MODULES = sorted(
+    {
+        (module, function.layers): function
+        for function in FUNCTIONS
+        for module in [function.module, *(["grid.geometry"] if "GeoLayer" in function.layers else [])]
+    }.items()
+)
 CLOUD = CLOUD_TEMPLATE.parent
 times: dict[tuple[str, tuple[str, ...]], int] = {}
 
@@ -73,7 +81,9 @@ def test_extension_modules_are_for_the_cloud() -> None:
     libraries = sorted(CLOUD.rglob("*.so"))
     assert libraries
     assert [str(path) for path in libraries if machine_of(path) != architecture] == []
-    assert [str(path) for path in libraries if not fits_python313(path)] == []
+    # What stands in a `.libs` folder is a plain library that extension modules bring along.
+    modules = [path for path in libraries if not path.parent.name.endswith(".libs")]
+    assert [str(path) for path in modules if not fits_python313(path)] == []
 
 
 def test_compiled_files_are_for_python_313() -> None:
@@ -95,10 +105,10 @@ def test_packages_hold_no_caches_and_no_tests() -> None:
 
 @pytest.mark.parametrize("function", FUNCTIONS, ids=lambda item: item.name)
 def test_size(function: BuiltFunction) -> None:
-    assert unzipped(function) <= BUDGET
+    assert unzipped(function) <= (BUDGET_WITH_GEOMETRY if "GeoLayer" in function.layers else BUDGET)
 
 
-@pytest.mark.parametrize(("key", "function"), MODULES, ids=lambda item: getattr(item, "module", None))
+@pytest.mark.parametrize(("key", "function"), MODULES, ids=[key[0] for key, _ in MODULES])
 def test_handler_imports_with_its_layers_only(
     key: tuple[str, tuple[str, ...]], function: BuiltFunction, managed_runtime: Path
 ) -> None:
@@ -107,13 +117,13 @@ def test_handler_imports_with_its_layers_only(
     paths = [str(function.code), *map(str, layers), str(managed_runtime)]
     # Modules may read their settings when they are imported, so names are there, values are not.
     environment = {"PATH": os.environ["PATH"], "AWS_DEFAULT_REGION": "us-east-1", "AWS_REGION": "us-east-1"}
-    command = [sys.executable, "-I", "-S", "-B", "-c", IMPORT, function.module, *paths]
+    command = [sys.executable, "-I", "-S", "-B", "-c", IMPORT, key[0], *paths]
     done = subprocess.run(command, capture_output=True, text=True, env=environment, cwd=function.code, check=False)
     assert done.returncode == 0, done.stderr
     times[key] = int(done.stdout.split()[-1])
 
 
-@pytest.mark.parametrize("name", ["core", "web"])
+@pytest.mark.parametrize("name", ["core", "web", "geo"])
 def test_layer_pins_are_those_of_the_product_lock(name: str) -> None:
     def pins(path: Path) -> dict[str, str]:
         lines = [line.split(";")[0].split()[0] for line in path.read_text().splitlines() if "==" in line.split(";")[0]]
