@@ -35,7 +35,7 @@ class AlarmRow(AlarmsRow):
     last_seq = NumberAttribute()
     cleared_at = UnicodeAttribute(null=True)
     cleared_seq = NumberAttribute(null=True)
-    published = NumberAttribute()
+    published = NumberAttribute(default=0)
     correlation_id = UnicodeAttribute(null=True)
 
 

@@ -1,9 +1,11 @@
 """Device certificates, issued by IoT Core. The private key passes through once and is kept nowhere."""
 
 import os
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 import boto3
+from botocore.exceptions import ClientError
 
 
 @dataclass(frozen=True)
@@ -45,11 +47,16 @@ class CertificateIssuer:
                 self._iot.detach_thing_principal(thingName=device_id, principal=principal)
 
     def take_back(self, device_id: str, credentials: Credentials) -> None:
-        """A device that was not registered after all leaves nothing behind."""
-        self._iot.detach_thing_principal(thingName=device_id, principal=credentials.certificate_arn)
-        self._iot.detach_policy(policyName=self._policy, target=credentials.certificate_arn)
-        self._iot.delete_certificate(certificateId=credentials.certificate_id)
-        self._iot.delete_thing(thingName=device_id)
+        """A device that was not registered after all leaves nothing behind.
+
+        Detaching takes effect some time later on AWS, so what cannot be deleted yet stays: a certificate that was never
+        active and a thing nobody knows.
+        """
+        with suppress(ClientError):
+            self._iot.detach_thing_principal(thingName=device_id, principal=credentials.certificate_arn)
+            self._iot.detach_policy(policyName=self._policy, target=credentials.certificate_arn)
+            self._iot.delete_certificate(certificateId=credentials.certificate_id)
+            self._iot.delete_thing(thingName=device_id)
 
     def _set(self, certificate_id: str, status: str) -> None:
         self._iot.update_certificate(certificateId=certificate_id, newStatus=status)

@@ -15,6 +15,8 @@ LEEWAY_SECONDS = 60
 KEYS_FRESH_FOR = timedelta(hours=1)
 KEYS_GOOD_FOR = timedelta(hours=24)
 FETCH_PAUSE = timedelta(minutes=1)
+RETRY_PAUSE = timedelta(seconds=5)
+"""Between attempts while no usable keys are there at all and nobody can be told from anybody."""
 TOKEN_LIMIT = 8 * 1024
 """Characters of a token; API Gateway takes no longer headers than 10 KB together."""
 
@@ -65,6 +67,8 @@ class KeySet:
         now = self._clock()
         age = now - self._fetched_at
         if age >= KEYS_GOOD_FOR:
+            if now - self._tried_at < RETRY_PAUSE:
+                raise KeysUnreachable("the last attempt failed")
             self._refresh(now)
         elif (age >= KEYS_FRESH_FOR or key_id not in self._keys) and now - self._tried_at >= FETCH_PAUSE:
             with suppress(KeysUnreachable):

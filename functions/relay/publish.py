@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from ulid import ULID
 
 from linli.log import logger
+from linli.table import passes
 
 BATCH = 10
 """PutEvents takes ten entries."""
@@ -38,7 +39,8 @@ class Outboxed:
 def publish(rows: Iterable[Outboxed], *, events: Any, dynamodb: Any) -> int:
     """Send the rows to the bus and delete those it accepted; how many. The rest stays for the sweeper.
 
-    Where a batch fails its rows are sent one by one, so that one the bus chokes on does not hold up the others.
+    Where a batch fails its rows are sent one by one, so that one the bus chokes on does not hold up the others; where
+    the bus is busy or cannot be reached nothing more is tried now.
     """
     sent = 0
     waiting = iter(rows)
@@ -47,6 +49,8 @@ def publish(rows: Iterable[Outboxed], *, events: Any, dynamodb: Any) -> int:
             sent += _send(batch, events=events, dynamodb=dynamodb)
         except (BotoCoreError, ClientError) as error:
             log.warning("a batch failed", rows=len(batch), error=type(error).__name__)
+            if passes(error):
+                break
             sent += sum(_send_alone(row, events=events, dynamodb=dynamodb) for row in batch)
     return sent
 

@@ -80,7 +80,7 @@ class TicketRow(TicketsRow):
     correlation_id = UnicodeAttribute()
     version = NumberAttribute()
     handler = UnicodeAttribute(null=True)
-    verifiers = JSONAttribute()
+    verifiers = JSONAttribute(default=list)
     handled_by = UnicodeAttribute(null=True)
     device_id = UnicodeAttribute(null=True)
     sensor = JSONAttribute(null=True)
