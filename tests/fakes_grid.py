@@ -20,7 +20,7 @@ class FakeGridStore:
         self.versions: dict[str, int] = {}
         self.facts: list[Envelope] = []
         self.devices: dict[str, str] = {}
-        self.loads: dict[str, str] = {}
+        self.loads: dict[str, tuple[str, Sequence[str]]] = {}
 
     def __contains__(self, place_id: str) -> bool:
         return place_id in self.grids or place_id in self.buildings or place_id in self.rooms
@@ -50,10 +50,15 @@ class FakeGridStore:
         return self.devices.get(device_id)
 
     def fingerprint(self, community: str) -> str | None:
-        return self.loads.get(community)
+        return self.loads[community][0] if community in self.loads else None
 
-    def mark_loaded(self, community: str, fingerprint: str, count: int, at: datetime) -> None:
-        self.loads[community] = fingerprint
+    def loaded_grids(self, community: str) -> Sequence[str]:
+        return self.loads[community][1] if community in self.loads else ()
+
+    def mark_loaded(
+        self, community: str, fingerprint: str, count: int, at: datetime, *, grid_ids: Sequence[str]
+    ) -> None:
+        self.loads[community] = fingerprint, grid_ids
 
     def add(self, places: Sequence[Grid | Building | Room]) -> int:
         rows = 0

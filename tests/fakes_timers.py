@@ -2,7 +2,7 @@
 
 import json
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from itertools import islice
 from typing import Any
@@ -12,8 +12,8 @@ from botocore.exceptions import ClientError
 from linli.deadline import Deadline, wake
 from linli.workcalendar import national
 from timers.domain import Wake, bucket, next_wake, partition
-from timers.drain import Answer
-from timers.store import BATCH, PAGE, Row
+from timers.drain import BATCH, Answer, Row
+from timers.store import PAGE
 
 KEYS: dict[str, Any] = {
     "BillingMode": "PAY_PER_REQUEST",
@@ -22,8 +22,8 @@ KEYS: dict[str, Any] = {
 }
 
 
-class Crash(Exception):
-    """The process is gone."""
+class Crash(BaseException):
+    """The process is gone: nothing catches it."""
 
 
 class Fuse:
@@ -60,6 +60,7 @@ class FakeWakeStore:
     def __init__(self, fuse: Fuse | None = None) -> None:
         self.requests = 0
         self._fuse = fuse or Fuse()
+        self._marks: dict[int, datetime] = {}
         self._rows: dict[str, set[str]] = {}
         self._sorted: dict[str, list[str]] = {}
 
@@ -87,6 +88,17 @@ class FakeWakeStore:
 
     def remove(self, rows: Iterable[Row]) -> None:
         self._write(rows, lambda row: self._rows.get(row[1], set()).discard(row[0]))
+
+    def mark(self, shard: int) -> datetime | None:
+        self._request()
+        return self._marks.get(shard)
+
+    def set_marks(self, marks: Mapping[int, datetime]) -> None:
+        self._write(marks.items(), lambda one: self._marks.update([one]))
+
+    def put_raw(self, partition_key: str, sort_key: str) -> None:
+        """A row somebody else wrote."""
+        self._rows.setdefault(partition_key, set()).add(sort_key)
 
     def _write(self, wanted: Iterable[Any], write: Callable[[Any], None]) -> None:
         remaining = iter(wanted)

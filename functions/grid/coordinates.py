@@ -76,6 +76,22 @@ class Outline:
             for lon in range(_index(min(lons)), _index(max(lons)) + 1):
                 yield _cell(lat, lon)
 
+    @property
+    def cell_count(self) -> int:
+        """How many `cells` gives, without counting them one by one."""
+        lons, lats = zip(*self.shell, strict=True)
+        return (_index(max(lats)) - _index(min(lats)) + 1) * (_index(max(lons)) - _index(min(lons)) + 1)
+
+    @property
+    def in_china(self) -> bool:
+        return all(in_china(lon, lat) for ring in (self.shell, *self.holes) for lon, lat in ring)
+
+    @property
+    def righted(self) -> "Outline":
+        """The outline with every exchanged position put right."""
+        shell, *holes = (tuple(right_way(lon, lat) for lon, lat in ring) for ring in (self.shell, *self.holes))
+        return Outline(shell, tuple(holes), self.datum)
+
 
 @dataclass(frozen=True)
 class Plane:
@@ -118,10 +134,14 @@ def position(lat: float, lon: float, datum: str | None) -> Position:
 
 def exchanged(lon: float, lat: float) -> bool:
     """Whether the two make sense only the other way round."""
-    return not _in_china(lon, lat) and _in_china(lat, lon)
+    return not in_china(lon, lat) and in_china(lat, lon)
 
 
-def _in_china(lon: float, lat: float) -> bool:
+def right_way(lon: float, lat: float) -> tuple[float, float]:
+    return (lat, lon) if exchanged(lon, lat) else (lon, lat)
+
+
+def in_china(lon: float, lat: float) -> bool:
     return LATITUDES[0] <= lat <= LATITUDES[1] and LONGITUDES[0] <= lon <= LONGITUDES[1]
 
 

@@ -34,8 +34,10 @@ from linli.errors import Conflict, PlaceAbsent
 
 GRID_ID = re.compile(r"[0-9]{15}")
 BUILDING_ID = re.compile(r"[0-9]{17}")
-ROOM_ID = re.compile(r"([0-9]{17})-([0-9]{1,3}-[0-9]{3,5})")
-_ROOM_PART = re.compile(r"(?P<building>.+?)(?P<unit>[0-9]{1,3})单元(?P<number>[0-9]{3,5})室?")
+ROOM_ID = re.compile(r"([0-9]{17})-((?:0|[1-9][0-9]{0,2})-[0-9]{3,5})")
+ADDRESS_BYTES = 1024
+"""An address is a sort key, and DynamoDB's are no longer."""
+_ROOM_PART = re.compile(r"(?P<building>.+?)0*(?P<unit>[0-9]{1,3})单元(?P<number>[0-9]{3,5})室?")
 
 GridKind = Literal["base", "exclusive"]
 
@@ -119,6 +121,7 @@ class Duty:
 
     post_id: str | None = None
     duty_officer: str | None = None
+    deputy_officer: str | None = None
 
 
 @dataclass(frozen=True)
@@ -145,7 +148,7 @@ class Roster:
 
     def at(self, moment: datetime) -> Duty:
         on_duty = (shift.post_id for shift in self.shifts if shift.covers(moment))
-        return Duty(next(on_duty, self.duty_officer), self.duty_officer)
+        return Duty(next(on_duty, self.duty_officer), self.duty_officer, self.deputy_officer)
 
 
 @dataclass(frozen=True)
@@ -164,34 +167,44 @@ class Community:
 
 @dataclass(frozen=True)
 class Reorganisation:
-    """A merge or a split: the grids as they end, those that begin, and the buildings that change over."""
+    """A merge or a split: the grids as they end, those that begin, and the buildings that change over.
+
+    Exclusive grids whose base grid ends are `rehung`: they lie in one of the new base grids from now on.
+    """
 
     ended: tuple[Grid, ...]
     begun: tuple[Grid, ...]
     moved: tuple[Building, ...]
+    rehung: tuple[Grid, ...]
 
 
 def reorganise(
     old: Sequence[Grid],
     new: Sequence[Grid],
     buildings: Iterable[Building],
+    exclusive: Iterable[Grid],
     *,
     on: date,
     grid_at: Callable[[Position], Grid | None],
+    grid_around: Callable[[Outline], Grid | None],
 ) -> Reorganisation:
     """Merge several grids into one or split one into several, from the day `on`.
 
-    `grid_at` locates a position among the new grids. Raises ReorganisationUnfit.
+    `buildings` and `exclusive` grids are the community's; `grid_at` locates a position among the new grids,
+    `grid_around` says which of them holds a whole outline. Raises ReorganisationUnfit.
     """
-    if min(len(old), len(new)) != 1 or len({grid.kind for grid in (*old, *new)}) != 1:
-        raise ReorganisationUnfit(reason="several into one or one into several, all of one kind")
-    if not all(grid.in_force(on) and grid.valid_from < on for grid in old):
-        raise ReorganisationUnfit(reason="a grid to be replaced is not in force")
-    if {grid.grid_id for grid in old} & {grid.grid_id for grid in new} or {grid.valid_from for grid in new} != {on}:
-        raise ReorganisationUnfit(reason="new grids have new ids and begin on the day")
+    if reason := _unfit(old, new, on):
+        raise ReorganisationUnfit(reason=reason)
     successors = tuple(sorted(grid.grid_id for grid in new))
     ended = tuple(replace(grid, valid_to=on, successors=successors) for grid in old)
     leaving = {grid.grid_id for grid in old}
+    rehung = []
+    for grid in exclusive:
+        if grid.base_grid_id in leaving and (grid.valid_to is None or on < grid.valid_to):
+            base = grid_around(grid.outline)
+            if base is None:
+                raise ReorganisationUnfit(reason=f"exclusive grid {grid.grid_id} is in none of the new grids")
+            rehung.append(replace(grid, base_grid_id=base.grid_id))
     moved = []
     for building in buildings:
         if building.grid_on(on) in leaving:
@@ -199,15 +212,20 @@ def reorganise(
             if home is None:
                 raise ReorganisationUnfit(reason=f"building {building.building_id} is in none of the new grids")
             moved.append(replace(building, stays=(*building.stays, Stay(home.grid_id, on))))
-    return Reorganisation(ended, tuple(new), tuple(moved))
+    return Reorganisation(ended, tuple(new), tuple(moved), tuple(rehung))
 
 
-def heirs(grid: Grid, day: date, find: Callable[[str], Grid]) -> tuple[Grid, ...]:
-    """What a grid has become by that day, over every merge and split; itself as long as it has not ended."""
-    if grid.valid_to is None or day < grid.valid_to:
-        return (grid,)
-    found = [heir for grid_id in grid.successors for heir in heirs(find(grid_id), day, find)]
-    return tuple({heir.grid_id: heir for heir in found}.values())
+def _unfit(old: Sequence[Grid], new: Sequence[Grid], on: date) -> str | None:
+    every = (*old, *new)
+    if min(len(old), len(new)) != 1 or len({(grid.kind, grid.path) for grid in every}) != 1:
+        return "several into one or one into several, all of one kind and community"
+    if any(grid.valid_to is not None for grid in every):
+        return "a grid has its end already"
+    if not all(grid.valid_from < on for grid in old):
+        return "a grid to be replaced is not in force"
+    if {grid.grid_id for grid in old} & {grid.grid_id for grid in new} or {grid.valid_from for grid in new} != {on}:
+        return "new grids have new ids and begin on the day"
+    return None
 
 
 def split_place_id(place_id: str) -> tuple[str, str | None]:
@@ -219,10 +237,16 @@ def split_place_id(place_id: str) -> tuple[str, str | None]:
     raise PlaceAbsent("place_id")
 
 
+def address_fits(spelt: str) -> bool:
+    """Whether a building can be known by it: it is not empty, and not longer than a key may be."""
+    return 0 < len(spelt.encode()) <= ADDRESS_BYTES
+
+
 def split_address(address: str) -> tuple[str, str | None]:
     """A standard address: its building's part, spelt the one way there is, and the room's part of a room id, if any.
 
-    It begins below the community, with street or estate (GB/T 39609-2020). Full-width digits and spaces do not matter.
+    It begins below the community, with street or estate (GB/T 39609-2020). Full-width digits, spaces and zeros
+    before the unit's number do not matter. What is left of it may be empty or too long: see `address_fits`.
     """
     spelt = "".join(unicodedata.normalize("NFKC", address).split())
     if match := _ROOM_PART.fullmatch(spelt):

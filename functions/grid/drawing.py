@@ -3,12 +3,13 @@
 from collections.abc import Iterator, Sequence
 from datetime import date
 from html import escape
+from statistics import median
 from typing import TYPE_CHECKING
 
 from shapely import MultiPolygon, Polygon
 from shapely.geometry.base import BaseGeometry
 
-from grid.coordinates import Plane
+from grid.coordinates import Outline, Plane, right_way
 from grid.domain import Community, Grid
 from grid.geometry import polygon
 
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
 
 MARGIN_M = 40.0
 LINE_M = 24.0
+REACH = 0.25
+"""Degrees the sheet extends at most from the middle of the outline's corners: one that is far off must not stretch it."""
 STYLE = """
  text { font: 16px sans-serif; } .grid { fill: #eef3ea; stroke: #6b7f5e; } .exclusive { fill: #dbe8f5; stroke: #4a6f94; }
  .community { fill: none; stroke: #333; stroke-width: 4; } .building { fill: #555; }
@@ -47,13 +50,12 @@ class _Sheet:
 
 def drawing(community: Community, findings: Sequence["Finding"], *, on: date) -> str:
     """The SVG document; findings are numbered as they are listed below the map."""
-    whole = polygon(community.outline)
-    sheet = _Sheet(*whole.bounds)
+    sheet = _Sheet(*_bounds(community.outline.righted))
     grids = sorted((grid for grid in community.grids if grid.in_force(on)), key=lambda grid: grid.rank, reverse=True)
     lines = [line for grid in grids for line in _grid(sheet, grid)]
-    lines.append(sheet.path(whole, "community"))
+    lines.append(sheet.path(polygon(community.outline.righted), "community"))
     for building in community.buildings:
-        x, y = sheet.at(building.position.lon, building.position.lat)
+        x, y = sheet.at(*right_way(building.position.lon, building.position.lat))
         lines.append(
             f'<circle class="building" cx="{x:.1f}" cy="{y:.1f}" r="3"><title>{building.building_id}</title></circle>'
         )
@@ -65,8 +67,15 @@ def drawing(community: Community, findings: Sequence["Finding"], *, on: date) ->
     return "\n".join([head, *lines, "</svg>", ""])
 
 
+def _bounds(outline: Outline) -> tuple[float, float, float, float]:
+    lons, lats = zip(*outline.shell, strict=True)
+    lon, lat = median(lons), median(lats)
+    west, south = max(min(lons), lon - REACH), max(min(lats), lat - REACH)
+    return west, south, min(max(lons), lon + REACH), min(max(lats), lat + REACH)
+
+
 def _grid(sheet: _Sheet, grid: Grid) -> Iterator[str]:
-    outline = polygon(grid.outline)
+    outline = polygon(grid.outline.righted)
     x, y = sheet.at(*_middle(outline))
     yield sheet.path(outline, "exclusive" if grid.kind == "exclusive" else "grid")
     yield f'<text x="{x:.1f}" y="{y:.1f}"><title>{escape(grid.name)}</title>{grid.grid_id[12:]}</text>'

@@ -7,6 +7,7 @@ The collection's own member `datum` states the datum of all its coordinates. Fea
     building     building_id, name, address, stays                                          Point
 """
 
+import math
 from collections.abc import Iterator
 from datetime import date
 from typing import Any
@@ -106,7 +107,7 @@ def _grid(said: Document, outline: Outline) -> Grid:
 
 
 def _building(said: Document, geometry: Document, datum: Datum) -> Building:
-    lon, lat = geometry["coordinates"]
+    lon, lat = _finite(geometry["coordinates"])
     stays = tuple(Stay(stay["grid_id"], date.fromisoformat(stay["since"])) for stay in said["stays"])
     return Building(said["building_id"], said["name"], said["address"], Position(lat, lon, datum), stays)
 
@@ -119,7 +120,14 @@ def _outline(geometry: Document, datum: Datum) -> Outline:
 
 
 def _ring(positions: list[list[float]]) -> Ring:
-    ring = tuple((float(lon), float(lat)) for lon, lat in positions)
+    ring = tuple(map(_finite, positions))
     if len(ring) < 4 or ring[0] != ring[-1]:
         raise ValueError("a ring has four positions or more and ends where it begins (RFC 7946, 3.1.6)")
     return ring
+
+
+def _finite(position: list[float]) -> tuple[float, float]:
+    lon, lat = map(float, position)
+    if not (math.isfinite(lon) and math.isfinite(lat)):
+        raise ValueError("a coordinate is no finite number")
+    return lon, lat

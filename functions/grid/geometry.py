@@ -16,6 +16,12 @@ def polygon(outline: Outline) -> Polygon:
     return Polygon(outline.shell, outline.holes)
 
 
+def grid_around(outline: Outline, grids: Iterable[Grid]) -> Grid | None:
+    """The one of the grids that holds the whole outline, borders included."""
+    inner = polygon(outline)
+    return next((grid for grid in grids if polygon(grid.outline).covers(inner)), None)
+
+
 class Locator:
     """Finds the grids of many points at once, among those in force on a day (`domain` has the rule).
 

@@ -5,7 +5,7 @@ from datetime import date, datetime
 from typing import Protocol
 
 from grid.coordinates import Position
-from grid.domain import GRID_ID, Building, Duty, Grid, Roster, split_address
+from grid.domain import GRID_ID, Building, Duty, Grid, Roster, address_fits, split_address
 from linli.clock import BEIJING
 from linli.errors import PlaceAbsent
 
@@ -66,7 +66,7 @@ def place_at(position: Position, *, at: datetime, store: Store) -> Located:
 def place_of_address(community: str, address: str, *, at: datetime, store: Store) -> Located:
     """The building or room with a standard address, which counts only within a community. Raises PlaceAbsent."""
     spelt, room = split_address(address)
-    building_id = store.building_at(community, spelt)
+    building_id = store.building_at(community, spelt) if address_fits(spelt) else None
     if building_id is None:
         raise PlaceAbsent("address")
     found = _known(f"{building_id}-{room}" if room else building_id, "address", at, store)

@@ -8,7 +8,7 @@ PLACE#building_id    | R#unit-number a room of it; its grid is its building's (ä
 CELL#lat#lon         | grid_id       a grid that may reach into the hundredth of a degree south-west of which (lat, lon) is
 ADDRESS#community    | address       the building with that standard address; never a room's, which would lead to people
 DEVICE#device_id     | D             the building or room a device was registered at
-LOAD#community       | L             fingerprint of the ground a community was loaded from
+LOAD#community       | L             fingerprint of the ground a community was loaded from, and the ids of all grids loaded so far
 
 CELL, ADDRESS and DEVICE rows only point: the row they lead to decides, so one left over from before misleads nobody.
 """
@@ -70,6 +70,7 @@ class LoadRow(GridRow):
     fingerprint = UnicodeAttribute()
     row_count = NumberAttribute()
     loaded_at = UnicodeAttribute()
+    grid_ids = JSONAttribute(null=True)
 
 
 class GridStore:
@@ -118,9 +119,21 @@ class GridStore:
         row = self.table.get(LoadRow, f"LOAD#{community}", "L")
         return row.fingerprint if row else None
 
-    def mark_loaded(self, community: str, fingerprint: str, count: int, at: datetime) -> None:
+    def loaded_grids(self, community: str) -> Sequence[str]:
+        """The ids of all grids any survey of the community brought."""
+        row = self.table.get(LoadRow, f"LOAD#{community}", "L")
+        return tuple(row.grid_ids or ()) if row else ()
+
+    def mark_loaded(
+        self, community: str, fingerprint: str, count: int, at: datetime, *, grid_ids: Sequence[str]
+    ) -> None:
         row = self.table.rows(LoadRow)(
-            f"LOAD#{community}", "L", fingerprint=fingerprint, row_count=count, loaded_at=iso(at)
+            f"LOAD#{community}",
+            "L",
+            fingerprint=fingerprint,
+            row_count=count,
+            loaded_at=iso(at),
+            grid_ids=list(grid_ids),
         )
         row.save()
 

@@ -1,15 +1,18 @@
-"""Whether the base grids of a community tile it: `python -m grid.tiling community.geojson [--svg FILE]`.
+"""Whether the base grids of a community tile it: `python -m grid.tiling community.geojson [--on yyyy-mm-dd] [--svg FILE]`.
 
 Prints the findings as GeoJSON, each a place a person can look at, and draws them; exit code 1 if there are any.
 
     swapped             latitude and longitude exchanged, in an outline or a building's position; read the right way from there on
     self_crossing       an outline that is no polygon; nothing is said of gaps and buildings inside its convex hull
+    collapsed           an outline with no more area than is tolerated, such as a line
     overlap             two grids of one kind on the same ground
     gap                 ground of the community in no base grid
     hole                a gap inside a single grid
     outside             a grid beyond its community, or an exclusive grid beyond the base grid it lies in
+    base_missing        an exclusive grid whose base grid is not in force that day, unknown, or no base grid
     building_in_none    a building in no base grid
     building_in_two     a building inside two base grids; on their border it is in the one the rule in `domain` gives
+    building_elsewhere  a building recorded in a grid that is not in force that day, unknown, or does not hold it
 
 Areas of at most 1 m² are no findings: surveys come with two decimals of a metre, and borders drawn twice never agree exactly.
 """
@@ -28,8 +31,8 @@ import shapely
 from shapely import Point, Polygon, STRtree
 from shapely.geometry.base import BaseGeometry
 
-from grid.coordinates import Outline, Plane, Ring, exchanged
-from grid.domain import Community, Grid
+from grid.coordinates import Outline, Plane, exchanged, right_way
+from grid.domain import Building, Community, Grid
 from grid.drawing import drawing
 from grid.geojson import community_in, feature
 from grid.geometry import polygon
@@ -40,7 +43,8 @@ NEIGHBOUR_M = 0.01
 """Grids this near to a gap are named with it."""
 
 FindingKind = Literal[
-    "swapped", "self_crossing", "overlap", "gap", "hole", "outside", "building_in_none", "building_in_two"
+    "swapped", "self_crossing", "collapsed", "overlap", "gap", "hole", "outside", "base_missing",
+    "building_in_none", "building_in_two", "building_elsewhere",
 ]  # fmt: skip
 
 
@@ -77,24 +81,28 @@ class _Check:
     """One community in metres; outlines that are no polygons stand aside."""
 
     def __init__(self, community: Community, on: date) -> None:
-        west, south, east, north = polygon(_righted(community.outline)).bounds
+        west, south, east, north = polygon(community.outline.righted).bounds
         self._plane = Plane((south + north) / 2, (west + east) / 2)
         self._community = community
-        self._whole = self._in_metres(polygon(_righted(community.outline)))
+        self._on = on
+        self._whole = self._in_metres(polygon(community.outline.righted))
         grids = sorted((grid for grid in community.grids if grid.in_force(on)), key=lambda grid: grid.grid_id)
         self._grids = grids
-        outlines = {grid.grid_id: self._in_metres(polygon(_righted(grid.outline))) for grid in grids}
+        outlines = {grid.grid_id: self._in_metres(polygon(grid.outline.righted)) for grid in grids}
         self._sound = {grid_id: outline for grid_id, outline in outlines.items() if outline.is_valid}
         self._unsound = {grid_id: outline for grid_id, outline in outlines.items() if not outline.is_valid}
         self._unknown = shapely.union_all([outline.convex_hull for outline in self._unsound.values()])
 
     def findings(self) -> Iterator[Finding]:
         yield from self._swapped()
-        if not self._whole.is_valid:
-            yield self._crossing(self._whole, ())
+        if not self._whole.is_valid or _collapsed(self._whole):
+            yield self._misshapen(self._whole, ())
             return
         for grid_id, outline in self._unsound.items():
-            yield self._crossing(outline, (grid_id,))
+            yield self._misshapen(outline, (grid_id,))
+        for grid_id, outline in self._sound.items():
+            if _collapsed(outline):
+                yield self._misshapen(outline, (grid_id,))
         for kind in ("base", "exclusive"):
             yield from self._overlaps([grid for grid in self._grids if grid.kind == kind])
         yield from self._outside()
@@ -105,7 +113,7 @@ class _Check:
         outlines: list[tuple[tuple[str, ...], Outline]] = [((), self._community.outline)]
         outlines += [((grid.grid_id,), grid.outline) for grid in self._grids]
         for grid_ids, outline in outlines:
-            righted = _righted(outline)
+            righted = outline.righted
             if righted != outline:
                 # The area of what crosses itself as well means nothing.
                 area = self._in_metres(polygon(righted)).area
@@ -115,7 +123,9 @@ class _Check:
             if exchanged(lon, lat):
                 yield Finding("swapped", Point(lat, lon), building_id=building.building_id)
 
-    def _crossing(self, outline: Polygon, grid_ids: tuple[str, ...]) -> Finding:
+    def _misshapen(self, outline: Polygon, grid_ids: tuple[str, ...]) -> Finding:
+        if _collapsed(outline):
+            return Finding("collapsed", self._in_degrees(outline.convex_hull), grid_ids, area_m2=outline.area)
         reason = shapely.is_valid_reason(outline).partition("[")[0]
         return Finding("self_crossing", self._in_degrees(outline), grid_ids, reason=reason)
 
@@ -128,7 +138,13 @@ class _Check:
                 yield from self._areas("overlap", [shared], (known[one][0], known[other][0]))
 
     def _outside(self) -> Iterator[Finding]:
+        base = [grid for grid in self._grids if grid.kind == "base"]
+        # Before a merge or split the predecessor stands for the base grid that is named since.
+        known = {grid.grid_id for grid in base}.union(*(grid.successors for grid in base))
         for grid in self._grids:
+            if grid.base_grid_id and grid.base_grid_id not in known:
+                place = self._in_degrees({**self._sound, **self._unsound}[grid.grid_id])
+                yield Finding("base_missing", place, (grid.grid_id, grid.base_grid_id))
             outline = self._sound.get(grid.grid_id)
             around = self._sound.get(grid.base_grid_id or "", self._whole)
             if outline is not None and grid.base_grid_id not in self._unsound:
@@ -151,7 +167,7 @@ class _Check:
         base = self._base()
         ids, tree = list(base), STRtree(list(base.values()))
         for building in self._community.buildings:
-            place = Point(*_right_way(building.position.lon, building.position.lat))
+            place = Point(*right_way(building.position.lon, building.position.lat))
             point = self._in_metres(place)
             inside = sorted(ids[index] for index in tree.query(point, predicate="within"))
             touched = tree.query(point, predicate="intersects")
@@ -159,6 +175,14 @@ class _Check:
                 yield Finding("building_in_two", place, tuple(inside), building.building_id)
             elif not len(touched) and not self._unknown.intersects(point):
                 yield Finding("building_in_none", place, (), building.building_id)
+            elif not self._stands_where_recorded(building, point):
+                grid_id = building.grid_on(self._on)
+                yield Finding("building_elsewhere", place, (grid_id,) if grid_id else (), building.building_id)
+
+    def _stands_where_recorded(self, building: Building, point: Point) -> bool:
+        grid_id = building.grid_on(self._on) or ""
+        outline = self._sound.get(grid_id)
+        return grid_id in self._unsound or (outline is not None and outline.dwithin(point, NEIGHBOUR_M))
 
     def _base(self) -> dict[str, Polygon]:
         kinds = {grid.grid_id: grid.kind for grid in self._grids}
@@ -179,26 +203,19 @@ class _Check:
         return shapely.transform(metres, lambda points: points / scale + origin)
 
 
-def _righted(outline: Outline) -> Outline:
-    """The outline with every exchanged position put right."""
-    return Outline(_ring_righted(outline.shell), tuple(map(_ring_righted, outline.holes)), outline.datum)
-
-
-def _ring_righted(ring: Ring) -> Ring:
-    return tuple(_right_way(lon, lat) for lon, lat in ring)
-
-
-def _right_way(lon: float, lat: float) -> tuple[float, float]:
-    return (lat, lon) if exchanged(lon, lat) else (lon, lat)
+def _collapsed(outline: Polygon) -> bool:
+    # What crosses itself has parts that count against each other: only the hull says how much ground it is about.
+    return bool((outline if outline.is_valid else outline.convex_hull).area <= TOLERANCE_M2)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m grid.tiling", description="Check how grids tile a community.")
     parser.add_argument("community", type=Path, help="GeoJSON, see grid/geojson.py")
     parser.add_argument("--svg", type=Path, help="draw the community with its findings here")
+    parser.add_argument("--on", type=date.fromisoformat, help="the day, yyyy-mm-dd; today in Beijing if not given")
     options = parser.parse_args(arguments)
     community = community_in(json.loads(options.community.read_text(encoding="utf-8")))
-    on = utc_now().astimezone(BEIJING).date()
+    on = options.on or utc_now().astimezone(BEIJING).date()
     findings = check(community, on=on)
     if options.svg:
         options.svg.write_text(drawing(community, findings, on=on), encoding="utf-8")

@@ -11,7 +11,6 @@ says so. Nothing is ever cancelled here.
 """
 
 import zlib
-from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -21,6 +20,8 @@ from linli.deadline import Deadline
 MINUTE = timedelta(minutes=1)
 LOOKED_BACK = 3
 """Minutes before the due one that are looked at again: for rows written while their minute was being drained."""
+CAUGHT_UP = 60
+"""Minutes before those that one drain makes good at most."""
 SHARDS = 16
 """A partition takes 1,000 writes a second, so a minute's rows can be deleted at 16,000 a second."""
 RANKS = {"critical": 0, "major": 1, "minor": 2, "warning": 3}
@@ -50,11 +51,14 @@ class Wake:
 
     @classmethod
     def parse(cls, sort_key: str) -> "Wake":
-        """The wake a sort key tells of; `ref` may hold #."""
+        """The wake a sort key tells of; `ref` may hold #. Raises ValueError if it is none."""
         rank, fire_at, owner, rest = sort_key.split("#", 3)
         ref, rung, generation = rest.rsplit("#", 2)
         severity = SEVERITIES.get(rank)
-        return cls(owner, ref, int(rung), int(generation), datetime.fromisoformat(fire_at), severity)
+        wake = cls(owner, ref, int(rung), int(generation), datetime.fromisoformat(fire_at), severity)
+        if wake.sort_key != sort_key:
+            raise ValueError("a sort key of another form")
+        return wake
 
 
 SEVERITIES = {str(rank): severity for severity, rank in RANKS.items()}
@@ -83,6 +87,14 @@ def partition(minute: datetime, shard: int) -> str:
     return f"W#{minute.astimezone(UTC):%Y%m%d%H%M}#{shard:02d}"
 
 
-def looked_at(minute: datetime) -> Iterator[datetime]:
-    """The due minute and the three before it."""
-    return (floor(minute) - back * MINUTE for back in range(LOOKED_BACK + 1))
+def looked_at(minute: datetime, mark: datetime | None) -> tuple[list[datetime], datetime]:
+    """Up to 60 minutes from the mark on, the three before the due one, the due one; and where the mark then stands.
+
+    The mark is the oldest minute that has not had its last look; None before the first drain.
+    """
+    window = [floor(minute) - back * MINUTE for back in range(LOOKED_BACK, -1, -1)]
+    if mark is None or mark >= window[0]:
+        return window, max(mark or window[1], window[1])
+    until = min(window[0], mark + CAUGHT_UP * MINUTE)
+    missed = [mark + n * MINUTE for n in range((until - mark) // MINUTE)]
+    return missed + window, window[1] if until == window[0] else until

@@ -1,28 +1,31 @@
 """The timers table.
 
     W#yyyymmddHHMM#shard | rank#fire_at#owner#ref#rung#generation    one clock's next rung
+    MARK#shard           | M                                         the oldest minute that has not had its last look
 
 Partition: the minute (UTC) at which the row is due, and one of 16 shards by owner and item. Which rows are due in this
 minute? Those of its partitions, and nothing that is due later is read to know it. Sort key: severity first, so that one
 query a page gives them in the order of the work (ADR 0010). The key says everything: a row written twice is one row.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 
+from botocore.exceptions import BotoCoreError, ClientError
+
+from linli.clock import iso
 from linli.commands import ATTEMPTS, pause
 from linli.errors import Unavailable
+from linli.table import passes
 from timers.domain import Wake, bucket, partition
+from timers.drain import BATCH, Row
 
 PAGE = 500
-BATCH = 25
-"""What BatchWriteItem takes."""
 SCHEMA = {"N": "1"}
 
-Row = tuple[str, str]
-"""Sort key and partition key, in this order because the sort key is the order of the work."""
+Written = TypeVar("Written")
 
 
 class WakeStore:
@@ -39,10 +42,10 @@ class WakeStore:
         self._write(rows, lambda row: {"PutRequest": {"Item": {**_key(row), "v": SCHEMA}}})
 
     def page(self, partition_key: str, after: str | None) -> tuple[list[Row], str | None]:
-        """At most 500 rows in order, and the sort key to go on after (None at the end)."""
-        self.requests += 1
+        """At most 500 rows in order, and the sort key to go on after (None at the end). Raises Unavailable."""
         start = {"ExclusiveStartKey": _key((after, partition_key))} if after else {}
-        answer = self._dynamodb.query(
+        answer = self._call(
+            "query",
             TableName=self._table,
             KeyConditionExpression="pk = :pk",
             ExpressionAttributeValues={":pk": {"S": partition_key}},
@@ -58,19 +61,45 @@ class WakeStore:
         """Delete the rows; one that is gone stays gone. Raises Unavailable."""
         self._write(rows, lambda row: {"DeleteRequest": {"Key": _key(row)}})
 
-    def _write(self, rows: Iterable[Row], request: Callable[[Row], dict[str, Any]]) -> None:
+    def mark(self, shard: int) -> datetime | None:
+        """The oldest minute that has not had its last look; None before the first drain. Raises Unavailable."""
+        answer = self._call("get_item", TableName=self._table, Key=_key(_mark(shard)), ConsistentRead=True)
+        return datetime.fromisoformat(answer["Item"]["minute"]["S"]) if "Item" in answer else None
+
+    def set_marks(self, marks: Mapping[int, datetime]) -> None:
+        """Raises Unavailable."""
+
+        def put(one: tuple[int, datetime]) -> dict[str, Any]:
+            shard, minute = one
+            return {"PutRequest": {"Item": {**_key(_mark(shard)), "minute": {"S": iso(minute)}, "v": SCHEMA}}}
+
+        self._write(marks.items(), put)
+
+    def _write(self, rows: Iterable[Written], request: Callable[[Written], dict[str, Any]]) -> None:
         remaining = iter(rows)
         # One call takes no row twice.
         while batch := [request(row) for row in dict.fromkeys(islice(remaining, BATCH))]:
             for attempt in range(ATTEMPTS):
-                self.requests += 1
-                answer = self._dynamodb.batch_write_item(RequestItems={self._table: batch})
+                answer = self._call("batch_write_item", RequestItems={self._table: batch})
                 batch = answer.get("UnprocessedItems", {}).get(self._table, [])
                 if not batch:
                     break
                 pause(attempt)
             else:
                 raise Unavailable()
+
+    def _call(self, operation: str, **request: Any) -> Any:
+        self.requests += 1
+        try:
+            return getattr(self._dynamodb, operation)(**request)
+        except (BotoCoreError, ClientError) as error:
+            if passes(error):
+                raise Unavailable() from error
+            raise
+
+
+def _mark(shard: int) -> Row:
+    return "M", f"MARK#{shard:02d}"
 
 
 def _key(row: Row) -> dict[str, dict[str, str]]:

@@ -8,8 +8,9 @@ import csv
 import hashlib
 import json
 import sys
-from collections.abc import Iterable
-from datetime import date
+from collections import Counter
+from collections.abc import Iterable, Iterator
+from datetime import date, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,12 +26,15 @@ HOURS = [["08:00", "12:00"], ["14:00", "17:30"]]
 
 
 def calendar() -> str:
-    """What `workdays.json` should hold; the version changes with the content."""
+    """What `workdays.json` should hold; the version changes with the content.
+
+    Raises ValueError unless a year that is there is there with each of its days once.
+    """
+    rows = list(_rows())
+    _check_whole(Counter(date.fromisoformat(row["date"]) for row in rows))
     years: dict[str, dict[str, list[str]]] = {}
-    for path in sorted(SEED.glob("cn-workdays-*.csv")):
-        with path.open(encoding="utf-8") as file:
-            for row in csv.DictReader(file):
-                _add(years.setdefault(row["date"][:4], {"off": [], "work": []}), row)
+    for row in rows:
+        _add(years.setdefault(row["date"][:4], {"off": [], "work": []}), row)
     digest = hashlib.sha256(json.dumps([HOURS, years], sort_keys=True).encode()).hexdigest()
     version = f"cn-{min(years)}-{max(years)}-{digest[:8]}"
     # One line a year keeps a new year's change readable.
@@ -44,6 +48,20 @@ def missing(years: Iterable[int], today: date) -> list[int]:
     """The years that are wanted by now and not known."""
     wanted = {today.year, today.year + (today.month >= PUBLISHED_BY)}
     return sorted(wanted - set(years))
+
+
+def _rows() -> Iterator[dict[str, Any]]:
+    for path in sorted(SEED.glob("cn-workdays-*.csv")):
+        with path.open(encoding="utf-8") as file:
+            yield from csv.DictReader(file)
+
+
+def _check_whole(days: Counter[date]) -> None:
+    for year in sorted({day.year for day in days}):
+        length = (date(year + 1, 1, 1) - date(year, 1, 1)).days
+        wrong = [day for day in (date(year, 1, 1) + timedelta(n) for n in range(length)) if days[day] != 1]
+        if wrong:
+            raise ValueError(f"{len(wrong)} days of {year} are not there once, the first of them {wrong[0]}")
 
 
 def _add(year: dict[str, list[str]], row: dict[str, Any]) -> None:

@@ -9,22 +9,25 @@ from typing import Any
 
 import boto3
 import pytest
+from botocore.exceptions import ClientError
 
 from linli.commands import ATTEMPTS
 from linli.deadline import Deadline, Pause, resume, start, suspend
 from linli.errors import Unavailable
+from linli.log import logger
 from linli.workcalendar import Unit, national
 from tests.fakes_timers import KEYS, Crash, FakeOwner, FakeWakeStore, Fuse, FusedClient, TableOwner
 from tests.support import NOW, table_on_moto
 from timers import store as store_module
-from timers.domain import LOOKED_BACK, SHARDS, Wake
-from timers.drain import Answer, Drained, drain
-from timers.store import PAGE, Row, WakeStore
+from timers.domain import CAUGHT_UP, LOOKED_BACK, SHARDS, Wake, partition
+from timers.drain import Answer, Drained, Row, drain
+from timers.store import PAGE, WakeStore
 
 MINUTE = timedelta(minutes=1)
 HOUR = timedelta(hours=1)
 ORDER = ["critical", "major", "minor", "warning", None]
 EVERY = tuple(range(SHARDS))
+LOG = logger("timers")
 
 
 @dataclass
@@ -34,6 +37,7 @@ class World:
     store: Any
     owner: Any
     rows: Callable[[], list[Row]]
+    put_raw: Callable[[str, str], None]
 
     def hold(self, ref: str, deadline: Deadline, severity: str | None = None) -> Wake:
         self.owner.severities[ref] = severity
@@ -42,8 +46,8 @@ class World:
         return wake
 
     def drain(self, minute: datetime = NOW, shards: Sequence[int] = EVERY, **more: Any) -> Drained:
-        settings = {"owners": {"tickets": self.owner}, "store": self.store, "clock": lambda: minute} | more
-        return drain(minute, shards, **settings)
+        settings = {"owners": {"tickets": self.owner}, "store": self.store, "clock": lambda: minute, "log": LOG}
+        return drain(minute, shards, **settings | more)
 
 
 Worlds = Callable[[Fuse], World]
@@ -63,9 +67,12 @@ def worlds(request: pytest.FixtureRequest) -> Iterator[Worlds]:
             table = f"timers-{next(numbers)}"
             client.create_table(TableName=table, **KEYS)
             fused = FusedClient(client, fuse)
-            return World(
-                WakeStore(fused, table), TableOwner("tickets", {}, fused, table), lambda: _scanned(client, table)
-            )
+
+            def put_raw(pk: str, sk: str) -> None:
+                client.put_item(TableName=table, Item={"pk": {"S": pk}, "sk": {"S": sk}})
+
+            owner = TableOwner("tickets", {}, fused, table)
+            return World(WakeStore(fused, table), owner, lambda: _scanned(client, table), put_raw)
 
         yield on_moto
 
@@ -77,7 +84,7 @@ def world(worlds: Worlds) -> World:
 
 def _in_memory(fuse: Fuse) -> World:
     store = FakeWakeStore(fuse)
-    return World(store, FakeOwner("tickets", {}, fuse), store.rows)
+    return World(store, FakeOwner("tickets", {}, fuse), store.rows, store.put_raw)
 
 
 def _scanned(client: Any, table: str) -> list[Row]:
@@ -128,13 +135,17 @@ def test_what_is_not_due_costs_nothing(world: World) -> None:
             world.hold(f"due-{number}", hourly())
 
     due()
+    world.drain()
+    due()
     alone = world.drain()
     for number in range(300):
         world.hold(f"later-{number}", hourly(NOW + number * MINUTE))
     due()
     assert world.drain() == alone
-    # A page for each of 4 minutes and 16 shards; then one asking, one writing, one deleting, for all three.
-    assert alone == Drained(answered=3, left=0, requests=(LOOKED_BACK + 1) * SHARDS + 3)
+    # For each of 16 shards the mark and a page for each of 4 minutes; then one asking, one writing, one deleting.
+    assert alone == Drained(answered=3, left=0, requests=(LOOKED_BACK + 2) * SHARDS + 3)
+    # The next minute: the marks move, in one write.
+    assert world.drain(NOW + MINUTE) == Drained(requests=(LOOKED_BACK + 2) * SHARDS + 1)
 
 
 def test_a_worker_that_dies_anywhere_loses_nothing_and_repeats_nothing(worlds: Worlds) -> None:
@@ -197,19 +208,122 @@ def test_cancelling_is_lazy(world: World) -> None:
 
 
 def test_after_an_outage_the_rungs_come_minute_by_minute(world: World) -> None:
-    late = NOW + 24 * HOUR
-    world.store.add([world.hold("T1", hourly())], now=late)
-    for minutes in range(5):
-        world.drain(late + minutes * MINUTE)
+    shards = [world.hold("T1", hourly()).shard]
+    world.drain(NOW - MINUTE, shards)
+    late = NOW + 3 * HOUR
+    for minutes in range(8):
+        world.drain(late + minutes * MINUTE, shards)
     assert sorted(world.owner.rungs()) == [("T1", 50), ("T1", 80), ("T1", 100), ("T1", 150)]
-    assert [wake.fire_at for wake in waiting(world)] == [NOW]  # the first row, lost in the outage
+    assert waiting(world) == []
+
+
+def test_a_long_outage_is_made_good_an_hour_a_drain_and_what_is_due_now_does_not_wait(world: World) -> None:
+    shard = world.hold("old", hourly()).shard
+    world.drain(NOW - MINUTE, [shard])
+    late = NOW + 2 * HOUR
+    now = next(f"N{n}" for n in count() if Wake("tickets", f"N{n}", 50, 1, late).shard == shard)
+    world.hold(now, hourly(late - HOUR / 2))
+    drained = world.drain(late, [shard])
+    assert drained.answered == 2
+    # The mark, a page a minute, both rows asked, written and deleted at once, the mark again.
+    assert drained.requests == 1 + CAUGHT_UP + LOOKED_BACK + 1 + 3 + 1
+    assert sorted(world.owner.rungs()) == sorted([("old", 50), (now, 50)])
+    mark = NOW - MINUTE - (LOOKED_BACK - 1) * MINUTE + CAUGHT_UP * MINUTE
+    assert world.store.mark(shard) == mark
+    world.drain(late + MINUTE, [shard])
+    world.drain(late + 2 * MINUTE, [shard])
+    assert world.store.mark(shard) == late + 2 * MINUTE - (LOOKED_BACK - 1) * MINUTE
+    world.drain(late - HOUR, [shard])
+    assert world.store.mark(shard) == late + 2 * MINUTE - (LOOKED_BACK - 1) * MINUTE
+
+
+def test_a_row_left_before_an_outage_is_found_after_it(world: World) -> None:
+    shard = world.hold("T1", hourly()).shard
+    world.drain(shards=[shard], owners={})
+    world.drain(NOW + HOUR / 2, [shard])
+    assert ("T1", 50) in world.owner.rungs()
+
+
+def test_an_owner_busy_for_hours_loses_nothing(world: World) -> None:
+    shard = world.hold("T1", hourly()).shard
+    for minutes in range(0, 20):
+        assert world.drain(NOW + minutes * MINUTE, [shard], owners={}).answered == 0
+    assert [wake.rung for wake in waiting(world)] == [50]
+    assert world.drain(NOW + 20 * MINUTE, [shard]).answered == 1
+    assert world.owner.rungs() == [("T1", 50)]
+
+
+def test_an_item_that_fails_and_a_row_nobody_can_read_hold_up_nobody(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    class Failing(Listening):
+        def wake(self, wakes: Sequence[Wake], *, at: datetime) -> Sequence[Answer]:
+            if any(wake.ref == "T3" for wake in wakes):
+                raise ValueError("张三 13812345678")
+            return super().wake(wakes, at=at)
+
+    for number in range(8):
+        world.hold(f"T{number}", hourly(), "critical")
+    world.put_raw(partition(NOW, 0), "0#not-a-wake")
+    for minutes in range(6):
+        drained = world.drain(NOW + minutes * MINUTE, owners={"tickets": Failing(world.owner)})
+        assert drained.left == (2 if minutes <= LOOKED_BACK else 1)
+    assert sorted(world.owner.rungs()) == [(f"T{number}", 50) for number in range(8) if number != 3]
+    assert ("0#not-a-wake", partition(NOW, 0)) in world.rows()
+    said = " ".join(str(vars(record)) for record in caplog.records if record.name == "timers")
+    assert "'ref': 'T3'" in said
+    assert "ValueError" in said
+    assert "wake row unreadable" in said
+    assert "张三" not in said
+    assert "not-a-wake" not in said
+    world.drain(NOW + 6 * MINUTE)
+    assert ("T3", 50) in world.owner.rungs()
+
+
+def test_a_wake_that_comes_too_early_is_not_deleted(world: World) -> None:
+    class Slow(Listening):
+        def wake(self, wakes: Sequence[Wake], *, at: datetime) -> Sequence[Answer]:
+            return super().wake(wakes, at=at - MINUTE)
+
+    deadline = hourly(NOW - HOUR / 2 - timedelta(microseconds=1700))  # a row tells milliseconds only
+    world.hold("T1", deadline)
+    drained = world.drain(owners={"tickets": Slow(world.owner)})
+    assert (drained.answered, drained.left) == (0, 1)
+    assert world.drain(NOW + MINUTE).answered == 1
+    assert world.owner.rungs() == [("T1", 50)]
+
+
+@pytest.mark.parametrize(
+    ("code", "raised"), [("ThrottlingException", Unavailable), ("ValidationException", ClientError)]
+)
+def test_a_busy_table_is_unavailable_and_a_wrong_call_is_not(code: str, raised: type[Exception]) -> None:
+    class Refusing:
+        def __getattr__(self, name: str) -> Callable[..., Any]:
+            def call(**request: Any) -> Any:
+                raise ClientError({"Error": {"Code": code}}, name)
+
+            return call
+
+    store = WakeStore(Refusing(), "t")
+    wake = Wake("tickets", "T1", 50, 1, NOW)
+    calls: list[Callable[[], Any]] = [
+        lambda: store.page("W", None),
+        lambda: store.add([wake], now=NOW),
+        lambda: store.remove([("s", "W")]),
+        lambda: store.mark(0),
+        lambda: store.set_marks({0: NOW}),
+    ]
+    for call in calls:
+        with pytest.raises(raised):
+            call()
 
 
 @pytest.mark.parametrize(("minutes", "found"), [(0, 1), (LOOKED_BACK, 1), (LOOKED_BACK + 1, 0)])
 def test_a_row_written_while_its_minute_was_drained_is_found_by_the_next_three(
     world: World, minutes: int, found: int
 ) -> None:
-    world.drain()
+    for passed in range(max(minutes, 1)):
+        world.drain(NOW + passed * MINUTE)
     world.hold("T1", hourly())
     assert world.drain(NOW + minutes * MINUTE).answered == found
 

@@ -10,8 +10,9 @@ import pytest
 
 from grid import api, on_device_registered
 from grid.commands import set_roster
-from grid.coordinates import Position
-from grid.domain import Community, Grid, Room, Roster, heirs, reorganise
+from grid.coordinates import Outline, Position
+from grid.domain import Community, Grid, Room, Roster, Stay, reorganise
+from grid.geometry import grid_around
 from grid.load import load_community
 from grid.queries import PointOutside, place_at, place_by_id, place_of_address, place_of_device
 from grid.store import GridStore
@@ -64,8 +65,11 @@ def anew(store: Any, wanted: Roster) -> bool:
 def reorganised(store: Any) -> Grid:
     """A and B become one today."""
     new = replace(grid(6, A.outline), valid_from=TODAY)
-    done = reorganise([A, B], [new], GROUND.buildings, on=TODAY, grid_at=lambda _: new)
-    store.add([*done.ended, *done.begun, *done.moved])
+    done = reorganise(
+        [A, B], [new], GROUND.buildings, [SCHOOL], on=TODAY,
+        grid_at=lambda _: new, grid_around=lambda outline: grid_around(outline, [new]),
+    )  # fmt: skip
+    store.add([*done.ended, *done.begun, *done.moved, *done.rehung])
     assert anew(store, roster(new, "grid-worker-003"))
     return new
 
@@ -107,10 +111,14 @@ def test_a_point_leads_to_its_grid(store: Any) -> None:
 def test_an_address_leads_to_its_building_or_room_within_its_community(store: Any) -> None:
     found = place_of_address(COMMUNITY, "金寨南路 １号", at=NOW, store=store)
     assert (found.place_id, found.room_id) == (HOME.building_id, None)
-    assert place_of_address(COMMUNITY, "金寨南路1号1单元0101室", at=NOW, store=store).room_id == ROOM.room_id
+    for room in ("金寨南路1号1单元0101室", "金寨南路1号01单元0101室"):
+        assert place_of_address(COMMUNITY, room, at=NOW, store=store).room_id == ROOM.room_id
     for community, address in (
         (COMMUNITY, "金寨南路99号"),
         (COMMUNITY, "金寨南路1号1单元0999室"),
+        (COMMUNITY, " "),
+        (COMMUNITY, "\u3000"),
+        (COMMUNITY, "\ufdfa" * 200),
         ("340104002002", "金寨南路1号"),
     ):
         with pytest.raises(PlaceAbsent) as refused:
@@ -145,8 +153,8 @@ def test_after_a_merge_today_has_the_new_grid_and_yesterday_the_old(store: Any) 
         assert (ask(yesterday).grid.grid_id, ask(NOW).grid) == (A.grid_id, new)
     with pytest.raises(PlaceAbsent):
         place_by_id(A.grid_id, at=NOW, store=store)
-    old, _ = store.grid(A.grid_id)
-    assert heirs(old, TODAY, lambda grid_id: store.grid(grid_id)[0]) == (new,)
+    assert store.grid(A.grid_id)[0].successors == (new.grid_id,)
+    assert place_at(at(0, 0.2, 0.2), at=NOW, store=store).grid == replace(SCHOOL, base_grid_id=new.grid_id)
 
 
 def test_loading_the_same_again_writes_nothing(store: Any) -> None:
@@ -164,6 +172,81 @@ def test_ground_that_contradicts_itself_is_not_loaded(store: Any) -> None:
             load(store, wrong)
     with pytest.raises(PlaceAbsent):
         place_by_id(f"{COMMUNITY}00077", at=NOW, store=store)
+
+
+def with_grid(changed: Grid) -> Community:
+    return replace(GROUND, grids=(*GROUND.grids[:3], changed, SCHOOL))
+
+
+def with_home(**changed: Any) -> Community:
+    return replace(GROUND, buildings=(replace(HOME, **changed), *GROUND.buildings[1:]))
+
+
+(WEST, NORTH), *_ = D.outline.shell
+SWAPPED_CORNER = Outline((D.outline.shell[0], (NORTH, WEST), *D.outline.shell[2:]))
+FAR_CORNER = Outline((D.outline.shell[0], (WEST + 1.5, NORTH + 1.5), *D.outline.shell[2:]))
+OTHER = "340104002002"
+
+
+@pytest.mark.parametrize(
+    ("ground", "problem"),
+    [
+        (with_grid(replace(D, outline=SWAPPED_CORNER)), f"grid {D.grid_id}: its outline leaves China"),
+        (with_grid(replace(D, outline=FAR_CORNER)), f"grid {D.grid_id}: its outline reaches into [0-9]{{5}} cells"),
+        (with_grid(replace(D, path=(*PATH[:-1], OTHER))), f"grid {D.grid_id}: its path"),
+        (with_grid(replace(D, grid_id=f"{OTHER}004")), f"grid {OTHER}004: its id"),
+        (with_grid(A), f"grid {A.grid_id} is there 2 times"),
+        (replace(GROUND, grids=(B, C, D, SCHOOL)), f"grid {SCHOOL.grid_id}: {A.grid_id} is no base grid"),
+        (replace(GROUND, buildings=(HOME, *GROUND.buildings)), f"building {HOME.building_id} is there 2 times"),
+        (with_home(building_id=f"{OTHER}00001"), f"building {OTHER}00001: its id"),
+        (with_home(position=Position(WEST, NORTH)), f"building {HOME.building_id}: its position"),
+        (
+            with_home(stays=(Stay(f"{COMMUNITY}099", TODAY),)),
+            f"building {HOME.building_id}: it stays in {COMMUNITY}099",
+        ),
+        (with_home(address="\u3000"), f"building {HOME.building_id}: its address"),
+        (replace(GROUND, buildings=GROUND.buildings[1:]), f"room {ROOM.room_id} is in no building"),
+        (replace(GROUND, grids=GROUND.grids[1:], buildings=()), f"grid {SCHOOL.grid_id}"),
+    ],
+)
+def test_a_survey_that_cannot_be_trusted_is_not_loaded(ground: Community, problem: str) -> None:
+    with pytest.raises(ValueError, match=problem):
+        load(FakeGridStore(), ground)
+
+
+def test_rooms_twice_and_rosters_of_other_grids_are_not_loaded() -> None:
+    stranger = roster(grid(99, A.outline))
+    for rooms, rosters, problem in (([ROOM, ROOM], [], ROOM.room_id), ([ROOM], [stranger], "roster")):
+        with pytest.raises(ValueError, match=problem):
+            load_community(FakeGridStore(), GROUND, rooms, rosters, clock=lambda: NOW)
+
+
+def test_a_second_load_leaves_a_roster_as_people_changed_it(store: Any) -> None:
+    assert anew(store, roster(A, "grid-worker-004"))
+    assert load(store, with_home(name="教学楼")) > 0
+    assert place_by_id(A.grid_id, at=LATER, store=store).duty.post_id == "grid-worker-004"
+
+
+def test_a_grid_in_force_cannot_be_left_out_but_given_with_its_end(store: Any) -> None:
+    without = replace(GROUND, grids=GROUND.grids[:4])
+    with pytest.raises(ValueError, match=f"grid {SCHOOL.grid_id} is in force"):
+        load(store, without)
+    ended = replace(GROUND, grids=(*GROUND.grids[:4], replace(SCHOOL, valid_to=TODAY)))
+    assert load(store, ended) > 0
+    assert place_at(at(0, 0.2, 0.2), at=NOW, store=store).grid == A
+    assert load(store, without) > 0
+
+
+def test_a_load_that_was_interrupted_is_run_again(store: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(places: Any) -> int:
+        raise OSError
+
+    more = replace(GROUND, grids=(*GROUND.grids, grid(7, QUADS[1].part(0.1, 0.3).outline, base=B.grid_id)))
+    with monkeypatch.context() as interrupted, pytest.raises(OSError):
+        interrupted.setattr(store, "add", broken)
+        load(store, more)
+    assert load(store) > 0
+    assert load(store, more) > 0
 
 
 def test_a_roster_that_did_not_change_is_not_said_again(store: Any) -> None:
@@ -230,7 +313,16 @@ def test_the_api_answers_with_grid_place_and_duty(rows: GridStore) -> None:
     assert (status, body["place_id"]) == (200, SCHOOL.grid_id)
     assert body["grid"]["base_grid_id"] == A.grid_id
     assert body["duty"] == {}
-    assert ask(OFFICER, device_id="device-1")[1]["place"]["room_id"] == ROOM.room_id
+    assert ask(WORKER, **point(0, 0.2, 0.2))[1]["place_id"] == SCHOOL.grid_id
+    for staff in (OFFICER, WORKER):
+        assert ask(staff, device_id="device-1")[1]["place"]["room_id"] == ROOM.room_id
+
+
+def test_a_resident_cannot_locate_a_device_not_even_at_home(rows: GridStore) -> None:
+    assert ask(RESIDENT, f"/{ROOM.room_id}")[0] == 200
+    status, body = ask(RESIDENT, device_id="device-1")
+    assert (status, body) == ask(RESIDENT, device_id="device-99")
+    assert status == 404
 
 
 @pytest.mark.parametrize(
@@ -246,6 +338,7 @@ def test_out_of_scope_is_answered_as_absent(rows: GridStore, caller: Caller) -> 
         (ask(caller, f"/{HOME.building_id}"), ask(caller, f"/{COMMUNITY}00099")),
         (ask(caller, **point(0, 0.7, 0.7)), ask(caller, **point(0, -1, -1))),
         (ask(caller, **ADDRESS), ask(caller, **(ADDRESS | {"address": "金寨南路99号"}))),
+        (ask(caller, f"/{SCHOOL.grid_id}"), ask(caller, f"/{COMMUNITY}099")),
         (ask(caller, device_id="device-1"), ask(caller, device_id="device-99")),
     ]
     for refused, absent in pairs:

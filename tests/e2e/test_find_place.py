@@ -31,3 +31,5 @@ def test_a_point_an_address_and_a_device_lead_to_the_worker_on_duty(linli: Demon
     assert {answer.body["duty"]["post_id"] for answer in answers} == {"grid-worker-001"}
     assert [answer.body["place_id"] for answer in answers] == [ROOM, GRIDS[0], ROOM, ROOM]
     assert linli.client("worker2").get("/v1/grid/places", **asked[0]).status == 404
+    for caller in ("worker2", "resident"):
+        assert linli.client(caller).get("/v1/grid/places", **asked[2]).status == 404

@@ -1,6 +1,7 @@
 """The clock: hand calculations across holidays and make-up days, and what the ledger may and may not do."""
 
 import json
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from typing import Any
@@ -17,7 +18,9 @@ from linli.deadline import (
     Deadline,
     EarlierThanLedger,
     Going,
+    NobodyNamed,
     Pause,
+    PauseUnknown,
     extend,
     replan,
     resume,
@@ -151,6 +154,76 @@ def test_a_pause_after_a_breach_does_not_unbreach_but_delays_the_last_rung() -> 
     assert climbed(again)[-1] == "11-24 08:30"
 
 
+def woken(deadline: Deadline, at: str) -> Deadline:
+    """After every rung that is due by then."""
+    while deadline.next_rung_at and deadline.next_rung_at <= beijing(at):
+        deadline, rung = wake(deadline, deadline.generation, CALENDAR, at=beijing(at))
+        assert rung
+    return deadline
+
+
+def test_a_breach_that_was_told_is_not_undone_by_an_earlier_date() -> None:
+    deadline = woken(hours(2, "2026-11-23T08:00"), "2026-11-23T10:00")
+    assert deadline.rungs == (50, 80, 100)
+    still = suspend(deadline, Pause.TESTING, CALENDAR, by="officer", at=beijing("2026-11-23T09:59:59"))
+    again = resume(still, CALENDAR, by="officer", at=beijing("2026-11-23T11:00"))
+    for after in (still, again):
+        assert after.due_at == deadline.due_at
+        assert after.breached(beijing("2026-11-23T11:00"))
+        assert after.rungs == (50, 80, 100)
+        with pytest.raises(AlreadyBreached):
+            extended(after, HOUR, "2026-11-23T11:00")
+    with pytest.raises(AlreadyBreached):
+        extended(deadline, HOUR, "2026-11-23T09:59:59")
+
+
+def test_rungs_reached_before_a_suspension_come_during_it() -> None:
+    deadline = woken(hours(2, "2026-11-23T08:00"), "2026-11-23T09:00")
+    at = "2026-11-23T10:00:20"
+    still = suspend(deadline, Pause.TESTING, CALENDAR, by="officer", at=beijing(at))
+    assert (still.next_rung_at, still.rungs) == (beijing(at), (50,))
+    after = woken(still, at)
+    assert (after.next_rung_at, after.rungs, after.due_at) == (None, (50, 80, 100), deadline.due_at)
+    early = suspend(deadline, Pause.TESTING, CALENDAR, by="officer", at=beijing("2026-11-23T09:20"))
+    assert early.next_rung_at is None
+
+
+def test_a_share_of_a_day_reached_before_a_suspension_comes_during_it() -> None:
+    # 1.5 days are over on Saturday 11 October at 11:45 (see above); the day itself is not used up.
+    deadline = days(3, "2025-10-09T08:30")
+    for at, rungs in (("2025-10-11T11:44", ()), ("2025-10-11T11:45", (50,))):
+        still = suspend(deadline, Pause.TESTING, CALENDAR, by="officer", at=beijing(at))
+        assert woken(still, at).rungs == rungs
+        assert still.consumed == DAY
+
+
+def test_after_the_stop_not_even_a_rung_reached_before_comes() -> None:
+    at = beijing("2026-11-23T10:30")
+    done = stop(hours(2, "2026-11-23T08:00"), by="worker", at=at)
+    assert done.next_rung_at is None
+    assert wake(done, done.generation, CALENDAR, at=at) == (done, None)
+    assert done.breached(at)
+
+
+def test_somebody_is_named_and_the_reason_is_one_of_the_list() -> None:
+    deadline, at = hours(2, "2026-11-23T08:00"), beijing("2026-11-23T09:00")
+    still = suspend(deadline, "hearing", CALENDAR, by="officer", at=at)  # type: ignore[arg-type]
+    assert still.ledger[-1].reason is Pause.HEARING
+    with pytest.raises(PauseUnknown) as refused:
+        suspend(deadline, "lunch", CALENDAR, by="officer", at=at)  # type: ignore[arg-type]
+    assert refused.value.field == "reason"
+    unnamed: list[Callable[[], Deadline]] = [
+        lambda: suspend(deadline, Pause.HEARING, CALENDAR, by=" ", at=at),
+        lambda: resume(still, CALENDAR, by="", at=at),
+        lambda: transfer(deadline, "post-2", by="", at=at),
+        lambda: transfer(deadline, " ", by="officer", at=at),
+        lambda: stop(deadline, by="", at=at),
+    ]
+    for nobody in unnamed:
+        with pytest.raises(NobodyNamed):
+            nobody()
+
+
 def test_a_breached_term_cannot_be_extended() -> None:
     deadline = hours(2, "2026-11-23T08:00")
     with pytest.raises(AlreadyBreached):
@@ -201,9 +274,10 @@ def test_a_transfer_changes_the_holder_and_nothing_of_the_time() -> None:
 def test_done_it_wakes_nobody_and_is_judged_by_when_it_was_done() -> None:
     deadline = hours(2, "2026-11-23T08:00")
     in_time = stop(deadline, by="worker", at=beijing("2026-11-23T09:00"))
-    late = stop(deadline, by="worker", at=beijing("2026-11-23T10:01"))
+    just = stop(deadline, by="worker", at=beijing("2026-11-23T10:00"))
+    late = stop(deadline, by="worker", at=beijing("2026-11-23T10:00:01"))
     tomorrow = beijing("2026-11-24T09:00")
-    assert [d.breached(tomorrow) for d in (in_time, late)] == [False, True]
+    assert [d.breached(tomorrow) for d in (in_time, just, late)] == [False, False, True]
     assert wake(in_time, deadline.generation, CALENDAR, at=tomorrow) == (in_time, None)
     assert replan(in_time, CALENDAR, at=tomorrow) is in_time
 

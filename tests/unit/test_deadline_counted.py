@@ -3,14 +3,27 @@
 import csv
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from linli.clock import BEIJING
-from linli.deadline import RUNGS, AlreadyBreached, ClockForbids, Deadline, Pause, extend, resume, start, suspend, wake
-from linli.workcalendar import DAY, Unit, national
+from linli.deadline import (
+    RUNGS,
+    AlreadyBreached,
+    ClockForbids,
+    Deadline,
+    Going,
+    Pause,
+    extend,
+    resume,
+    start,
+    suspend,
+    wake,
+)
+from linli.errors import LinliError
+from linli.workcalendar import DAY, Calendar, Local, Unit, YearUnknown, national
 from tests.support import SEED
 
 CALENDAR = national()
@@ -121,7 +134,10 @@ def compared(unit: Unit, budget: int, at: datetime, moves: list[Move]) -> None:
         assert deadline.breached(at) == (count.due_at is not None)
         deadline = moved(deadline, count, move, size, at)
     if not count.running and count.due_at is None:
-        assert (deadline.due_at, deadline.next_rung_at) == (None, None)
+        assert deadline.due_at is None
+        # Nobody took the rungs up: what was reached before it was suspended still wants to be looked at.
+        reached = count.used * 100 >= count.budget * RUNGS[0]
+        assert (deadline.next_rung_at is not None) == reached or unit is Unit.WORKING_DAYS
         return
     for now in minutes(at, LAST):
         if count.due_at:
@@ -160,7 +176,7 @@ def test_each_rung_comes_once_in_order_at_its_share(
     count = Count(unit, budget, at)
     since = later(at, gap)
     until = later(since, pause)
-    reached = {}
+    reached: dict[int, datetime] = {}
     for now in minutes(at, LAST):
         if now == since + MINUTE and count.running:
             count.running, deadline = False, suspend(deadline, Pause.DEFERRED, CALENDAR, by="o", at=since)
@@ -169,6 +185,7 @@ def test_each_rung_comes_once_in_order_at_its_share(
         count.tick(now)
         while deadline.next_rung_at and deadline.next_rung_at <= now:
             deadline, rung = wake(deadline, deadline.generation, CALENDAR, at=now)
+            assert rung
             assert rung not in reached
             reached[rung] = now
         if len(reached) == len(RUNGS):
@@ -176,3 +193,62 @@ def test_each_rung_comes_once_in_order_at_its_share(
     assert reached == {rung: count.ticks[budget * rung // 100] for rung in reached}
     assert list(reached) == list(RUNGS[: len(reached)])
     assert len(reached) == len(RUNGS) or at > datetime(2026, 9, 1, tzinfo=BEIJING)
+
+
+LOCAL = CALENDAR.localised(
+    ("34",), {("34",): Local("1", hours=((time(9), time(17)),), off=frozenset({date(2026, 9, 18)}))}
+)
+STEPS = st.lists(
+    st.tuples(
+        st.timedeltas(timedelta(0), 3 * DAY),
+        st.sampled_from(["wake", "wake", "wake", "suspend", "resume", "extend"]),
+        st.timedeltas(timedelta(0), timedelta(minutes=2)),
+    ),
+    max_size=30,
+)
+"""So much later, this is done, and dated back by so much."""
+
+
+@settings(max_examples=300, deadline=None)
+@given(STARTS, st.sampled_from(list(Unit)), st.integers(1, 8), STEPS, st.sampled_from([CALENDAR, LOCAL]))
+def test_rungs_come_in_order_once_a_plan_and_a_breach_stays(
+    at: datetime, unit: Unit, size: int, steps: list[tuple[timedelta, str, timedelta]], calendar: Calendar
+) -> None:
+    deadline = start(amount(unit, size if unit is Unit.WORKING_DAYS else size * 60), unit, calendar, at=at)
+    breached, came = False, list[int]()
+    for gap, step, back in steps:
+        at += gap
+        before = deadline
+        if step == "wake":
+            deadline, rung = wake(before, before.generation, calendar, at=at)
+            came += [rung] if rung else []
+        else:
+            deadline = tried(before, step, calendar, at - back)
+        assert list(deadline.rungs) == list(RUNGS[: len(deadline.rungs)])
+        assert deadline is before or deadline.generation == before.generation + 1
+        if deadline.budget != before.budget:
+            assert not breached or back
+            came = came[: len(deadline.rungs)]
+        # Each rung that came is in it, and came once since the plan was last made larger.
+        assert came == list(deadline.rungs)
+        if 100 in before.rungs or (breached and not back):
+            assert deadline.breached(at)
+            assert deadline.due_at == before.due_at
+        breached = deadline.breached(at)
+        if deadline.going is Going.SUSPENDED and deadline.next_rung_at:
+            # What is due while it stands still fires; it is never merely planned again.
+            assert wake(deadline, deadline.generation, calendar, at=at)[1] == deadline.next_rung
+
+
+def tried(deadline: Deadline, step: str, calendar: Calendar, at: datetime) -> Deadline:
+    """The same if it is refused."""
+    more = amount(deadline.unit, 1 if deadline.unit is Unit.WORKING_DAYS else 60)
+    try:
+        if step == "suspend":
+            return suspend(deadline, Pause.HEARING, calendar, by="o", at=at)
+        if step == "resume":
+            return resume(deadline, calendar, by="o", at=at)
+        return extend(deadline, more, calendar, approved_by="o", reason="r", at=at)
+    except LinliError as refusal:
+        assert not isinstance(refusal, YearUnknown) or at > datetime(2026, 9, 1, tzinfo=BEIJING)
+        return deadline

@@ -1,16 +1,17 @@
 """Grids in time: in force, merged, split; rosters, addresses, and coordinates that say what they are."""
 
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from grid.coordinates import Datum, DatumRefused, OutOfRange, Plane, Position, exchanged, position
-from grid.domain import Grid, ReorganisationUnfit, heirs, reorganise, split_address
-from grid.geometry import Locator
+from grid.domain import Building, Grid, Reorganisation, ReorganisationUnfit, address_fits, reorganise, split_address
+from grid.geometry import Locator, grid_around
 from infra.local.community import SINCE
 from tests.ground import TODAY, grid, roster, tiled
-from tests.support import COMMUNITY, NOW
+from tests.support import COMMUNITY, NOW, PATH
 
 GROUND, QUADS = tiled(2, 2)
 A, B, C, D = GROUND.grids
@@ -21,10 +22,14 @@ def begun(number: int, of: Grid) -> Grid:
     return replace(grid(number, of.outline), valid_from=TODAY)
 
 
-def merge(*old: Grid, into: Grid) -> tuple[Grid, ...]:
-    done = reorganise(old, [into], GROUND.buildings, on=TODAY, grid_at=lambda _: into)
-    assert done.begun == (into,)
-    return done.ended
+def into(
+    new: Sequence[Grid], old: Sequence[Grid], buildings: Sequence[Building] = (), exclusive: Sequence[Grid] = ()
+) -> Reorganisation:
+    locator = Locator(new, on=TODAY)
+    return reorganise(
+        old, new, buildings, exclusive, on=TODAY,
+        grid_at=lambda at: locator.locate([at])[0], grid_around=lambda outline: grid_around(outline, new),
+    )  # fmt: skip
 
 
 def test_a_grid_is_in_force_from_its_first_day_to_before_its_last() -> None:
@@ -56,8 +61,9 @@ def test_an_exclusive_grid_hangs_below_its_base_grid() -> None:
 
 
 def test_a_merge_ends_the_old_grids_and_moves_their_buildings() -> None:
-    new = begun(5, A)
-    done = reorganise([A, B], [new], GROUND.buildings, on=TODAY, grid_at=lambda _: new)
+    new = begun(5, replace(A, outline=GROUND.outline))
+    done = into([new], [A, B], GROUND.buildings)
+    assert done.begun == (new,)
     assert [(old.valid_to, old.successors) for old in done.ended] == [(TODAY, (new.grid_id,))] * 2
     assert [one.building_id[-1] for one in done.moved] == ["1", "2"]
     assert [(one.grid_on(YESTERDAY), one.grid_on(TODAY)) for one in done.moved] == [
@@ -70,12 +76,22 @@ def test_a_split_asks_for_each_building_where_it_stands() -> None:
     east, west = begun(5, B), begun(6, A)
     whole = replace(A, outline=GROUND.outline)
     buildings = [replace(one, stays=(replace(one.stays[0], grid_id=A.grid_id),)) for one in GROUND.buildings[:2]]
-    locator = Locator([east, west], on=TODAY)
-    done = reorganise([whole], [east, west], buildings, on=TODAY, grid_at=lambda at: locator.locate([at])[0])
+    done = into([east, west], [whole], buildings)
     assert [one.grid_on(TODAY) for one in done.moved] == [west.grid_id, east.grid_id]
     with pytest.raises(ReorganisationUnfit) as refused:
-        reorganise([whole], [east, west], GROUND.buildings, on=TODAY, grid_at=lambda _: None)
+        into([begun(7, C), begun(8, D)], [whole], buildings)
     assert GROUND.buildings[0].building_id in str(refused.value)
+
+
+def test_an_exclusive_grid_is_hung_below_the_new_base_grid_that_holds_it() -> None:
+    school = grid(9, QUADS[0].part(0.4, 0.6).outline, base=A.grid_id)
+    closed, elsewhere = replace(school, valid_to=TODAY), replace(school, base_grid_id=B.grid_id)
+    west, east = begun(5, A), begun(6, B)
+    done = into([east, west], [A], exclusive=[school, closed, elsewhere])
+    assert done.rehung == (replace(school, base_grid_id=west.grid_id),)
+    with pytest.raises(ReorganisationUnfit) as refused:
+        into([east], [A], exclusive=[school])
+    assert school.grid_id in str(refused.value)
 
 
 @pytest.mark.parametrize(
@@ -85,25 +101,16 @@ def test_a_split_asks_for_each_building_where_it_stands() -> None:
         ([A], [replace(A, valid_from=TODAY)]),
         ([A], [replace(begun(5, A), valid_from=YESTERDAY)]),
         ([replace(A, valid_to=YESTERDAY)], [begun(5, A)]),
+        ([replace(A, valid_to=TODAY + timedelta(days=9))], [begun(5, A)]),
+        ([A], [replace(begun(5, A), valid_to=TODAY + timedelta(days=9))]),
+        ([A, replace(B, path=(*PATH[:-1], "340104002002"))], [begun(5, A)]),
         ([replace(A, valid_from=TODAY)], [begun(5, A)]),
         ([A], [replace(begun(5, A), kind="exclusive", base_grid_id=B.grid_id)]),
     ],
 )
 def test_what_is_neither_a_merge_nor_a_split_is_refused(old: list[Grid], new: list[Grid]) -> None:
     with pytest.raises(ReorganisationUnfit):
-        reorganise(old, new, [], on=TODAY, grid_at=lambda _: new[0])
-
-
-def test_successors_lead_to_what_a_grid_has_become() -> None:
-    merged = begun(5, A)
-    a, b = merge(A, B, into=merged)
-    later = TODAY + timedelta(days=30)
-    parts = [replace(begun(number, A), valid_from=later) for number in (6, 7)]
-    (ended,) = reorganise([merged], parts, [], on=later, grid_at=lambda _: None).ended
-    known = {one.grid_id: one for one in (a, b, ended, *parts)}
-    assert heirs(a, YESTERDAY, known.__getitem__) == (a,)
-    assert heirs(a, TODAY, known.__getitem__) == heirs(b, TODAY, known.__getitem__) == (ended,)
-    assert heirs(b, later, known.__getitem__) == tuple(parts)
+        into(new, old)
 
 
 def test_leave_cover_is_on_duty_until_the_worker_is_back() -> None:
@@ -111,6 +118,7 @@ def test_leave_cover_is_on_duty_until_the_worker_is_back() -> None:
     assert duty.at(NOW - timedelta(seconds=1)).post_id == "grid-worker-001"
     assert duty.at(NOW).post_id == duty.at(NOW + timedelta(days=7, seconds=-1)).post_id == "grid-worker-009"
     assert duty.at(NOW + timedelta(days=7)).post_id == "grid-worker-001"
+    assert replace(duty, deputy_officer="duty-officer-002").at(NOW).deputy_officer == "duty-officer-002"
     before_all = duty.at(NOW - timedelta(days=999))
     assert before_all.post_id == before_all.duty_officer == "duty-officer-001"
 
@@ -121,11 +129,19 @@ def test_leave_cover_is_on_duty_until_the_worker_is_back() -> None:
         ("金寨南路102号1栋", ("金寨南路102号1栋", None)),
         ("金寨南路102号1栋2单元0501室", ("金寨南路102号1栋", "2-0501")),
         (" 金寨南路１０２号 1栋 ２单元0501 ", ("金寨南路102号1栋", "2-0501")),
+        ("金寨南路102号1栋01单元0501", ("金寨南路102号1栋", "1-0501")),
+        ("金寨南路102号1栋010单元0501", ("金寨南路102号1栋", "10-0501")),
+        ("金寨南路102号1栋0000单元0501", ("金寨南路102号1栋", "0-0501")),
         ("2单元0501室", ("2单元0501室", None)),
     ],
 )
 def test_an_address_has_one_spelling(address: str, parts: tuple[str, str | None]) -> None:
     assert split_address(address) == parts
+
+
+@pytest.mark.parametrize("address", [" ", "\u3000", "号" * 342, "\ufdfa" * 60])
+def test_an_address_that_cannot_be_a_key_does_not_fit(address: str) -> None:
+    assert not address_fits(split_address(address)[0])
 
 
 def test_a_position_says_its_datum() -> None:

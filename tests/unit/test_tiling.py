@@ -15,7 +15,7 @@ from shapely.geometry import Point, shape
 
 from grid import tiling
 from grid.coordinates import DatumRefused, Outline, Position
-from grid.domain import Building, Community
+from grid.domain import Building, Community, Stay
 from grid.drawing import drawing
 from grid.geojson import SurveyUnreadable, community_in, document_of
 from grid.geometry import polygon
@@ -100,6 +100,31 @@ def exclusive_grids(ground: Community) -> Community:
     return replace(ground, grids=(*ground.grids, school, park, mall))
 
 
+def collapsed_outline(ground: Community) -> Community:
+    sliver = ring(quad(88), (0, 0), (0.001, 0), (0.001, 0.001))
+    line = ring(quad(1), (0, 0), (1, 1), (0, 0))
+    ground = replace(ground, grids=(*ground.grids, grid(104, Outline(sliver))))
+    return replace(ground, grids=(*ground.grids, grid(105, Outline(line))))
+
+
+def base_missing(ground: Community) -> Community:
+    ended = replace(grid(106, quad(78).outline), valid_to=TODAY)
+    stray = grid(107, quad(78).part(0.1, 0.2).outline, base=ended.grid_id)
+    unknown = grid(108, quad(78).part(0.3, 0.4).outline, base=f"{COMMUNITY}999")
+    return replace(ground, grids=(*ground.grids, ended, stray, unknown))
+
+
+def buildings_elsewhere(ground: Community) -> Community:
+    ended = replace(grid(109, quad(92).outline), valid_to=TODAY)
+    stays = {91: ground.grids[93].grid_id, 92: ended.grid_id, 93: f"{COMMUNITY}999"}
+
+    def recorded(one: Building) -> Building:
+        grid_id = stays.get(int(one.building_id[12:]))
+        return replace(one, stays=(*one.stays, Stay(grid_id, TODAY))) if grid_id else one
+
+    return replace(ground, grids=(*ground.grids, ended), buildings=tuple(map(recorded, ground.buildings)))
+
+
 def of(kind: str, *grids: int, building: int | None = None) -> Fault:
     ids = tuple(f"{COMMUNITY}{number:03}" for number in grids)
     return kind, ids, f"{COMMUNITY}{building:05}" if building else None
@@ -116,6 +141,16 @@ PLANTED: list[tuple[Callable[[Community], Community], list[Fault]]] = [
     (outside, [of("outside", 3)]),
     (building_far_away, [of("building_in_none", building=90)]),
     (exclusive_grids, [of("overlap", 101, 102), of("outside", 103)]),
+    (collapsed_outline, [of("collapsed", 104), of("collapsed", 105)]),
+    (base_missing, [of("base_missing", 107, 106), of("base_missing", 108, 999)]),
+    (
+        buildings_elsewhere,
+        [
+            of("building_elsewhere", 94, building=91),
+            of("building_elsewhere", 109, building=92),
+            of("building_elsewhere", 999, building=93),
+        ],
+    ),
 ]
 
 
@@ -188,6 +223,14 @@ def test_only_the_grids_of_the_day_count() -> None:
     assert len(check(ground, on=TODAY - timedelta(days=1))) == 100 + len(CLEAN.buildings)
 
 
+def test_before_a_split_an_exclusive_grid_is_sound_below_the_base_grid_it_is_hung_below_since() -> None:
+    new = replace(grid(201, CLEAN.grids[0].outline), valid_from=TODAY)
+    old = replace(CLEAN.grids[0], valid_to=TODAY, successors=(new.grid_id,))
+    school = grid(202, quad(1).part(0.1, 0.2).outline, base=new.grid_id)
+    ground = with_grid(replace(CLEAN, grids=(*CLEAN.grids, new, school), buildings=()), old)
+    assert check(ground, on=TODAY) == check(ground, on=TODAY - timedelta(days=1)) == []
+
+
 def test_a_community_that_crosses_itself_is_all_there_is_to_say() -> None:
     shell = list(CLEAN.outline.shell)
     shell[3], shell[20] = shell[20], shell[3]
@@ -220,8 +263,24 @@ def test_the_drawing_shows_every_finding() -> None:
     sheet = ElementTree.fromstring(drawing(ground, findings, on=TODAY))
     classes = [element.get("class") for element in sheet.iter()]
     assert classes.count("mark") == len(findings)
-    assert classes.count("grid") == 100
+    assert classes.count("grid") == len([one for one in ground.grids if one.kind == "base" and one.in_force(TODAY)])
     assert classes.count("building") == 100
+
+
+@pytest.mark.parametrize("corner", [(31.833, 117.26), (107.26, 31.833), (217.26, 31.833), (117.26, -80.0)])
+def test_a_corner_far_off_does_not_stretch_the_sheet(corner: tuple[float, float]) -> None:
+    shell = CLEAN.outline.shell
+    ground = replace(swapped_outline(CLEAN), outline=Outline((shell[0], corner, *shell[2:])))
+    findings = check(ground, on=TODAY)
+    view = ElementTree.fromstring(drawing(ground, findings, on=TODAY)).get("viewBox") or ""
+    width, height = map(float, view.split()[2:])
+    assert 0 < width < 60_000
+    assert 0 < height < 60_000
+
+
+def test_a_swapped_community_is_drawn_as_if_it_were_not() -> None:
+    swapped = replace(CLEAN, outline=Outline(tuple((lat, lon) for lon, lat in CLEAN.outline.shell)))
+    assert drawing(swapped_outline(swapped), [], on=TODAY) == drawing(CLEAN, [], on=TODAY)
 
 
 def test_the_command_reads_a_survey_and_writes_findings_and_drawing(
@@ -235,6 +294,10 @@ def test_the_command_reads_a_survey_and_writes_findings_and_drawing(
         assert written["type"] == "FeatureCollection"
         assert len(written["features"]) == len(check(ground, on=TODAY))
         assert svg.read_text(encoding="utf-8").startswith("<svg")
+    assert tiling.main([str(survey), "--on", "2025-12-31"]) == 1
+    assert {f["properties"]["kind"] for f in json.loads(capsys.readouterr().out)["features"]} >= {"gap"}
+    with pytest.raises(SystemExit):
+        tiling.main([str(survey), "--on", "yesterday"])
 
 
 def test_a_survey_is_read_as_it_was_written() -> None:
@@ -256,6 +319,8 @@ def test_a_survey_states_a_datum_that_is_usable(datum: str | None) -> None:
         (2, {"geometry": {"type": "Polygon", "coordinates": [[[117, 31], [117.1, 31], [117, 31]]]}}),
         (3, {"properties": {"what": "grid"}}),
         (4, {"geometry": None}),
+        (5, {"geometry": {"type": "Polygon", "coordinates": [[[117, 31], [float("nan"), 31], [117, 32], [117, 31]]]}}),
+        (101, {"geometry": {"type": "Point", "coordinates": [float("inf"), 31.0]}}),
     ],
 )
 def test_an_unreadable_survey_names_its_feature(index: int, change: dict[str, object]) -> None:

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from linli.deadline import Pause, start, suspend
 from linli.workcalendar import Unit, national
-from timers.domain import SHARDS, Wake, bucket, looked_at, next_wake, partition
+from timers.domain import CAUGHT_UP, LOOKED_BACK, MINUTE, SHARDS, Wake, bucket, looked_at, next_wake, partition
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 WAKE = Wake("tickets", "T1", 50, 3, NOW, "major")
@@ -61,8 +61,30 @@ def test_the_minute_of_a_row(seconds: float, late: float, minute: str) -> None:
 
 
 def test_the_due_minute_and_the_three_before_are_looked_at() -> None:
-    looked = [partition(minute, 7) for minute in looked_at(NOW + timedelta(seconds=5))]
-    assert looked == [f"W#20261123{minute}#07" for minute in ("0930", "0929", "0928", "0927")]
+    looked = [partition(minute, 7) for minute in looked_at(NOW + timedelta(seconds=5), None)[0]]
+    assert looked == [f"W#20261123{minute}#07" for minute in ("0927", "0928", "0929", "0930")]
+
+
+@given(st.lists(st.integers(1, 400), min_size=1, max_size=12))
+def test_every_minute_is_looked_at_and_the_mark_passes_none_that_may_still_hold_rows(gaps: list[int]) -> None:
+    minute, mark = NOW, None
+    first, seen = NOW - LOOKED_BACK * MINUTE, set()
+    for gap in gaps:
+        minutes, after = looked_at(minute, mark)
+        assert len(minutes) == len(set(minutes)) <= CAUGHT_UP + LOOKED_BACK + 1
+        assert minutes == sorted(minutes)
+        seen |= set(minutes)
+        assert {first + n * MINUTE for n in range((after - first) // MINUTE)} <= seen
+        assert mark is None or after >= mark
+        assert after <= minute - (LOOKED_BACK - 1) * MINUTE
+        mark = after
+        minute += gap * MINUTE
+
+
+@pytest.mark.parametrize("key", ["", "0#x", "0#2026-11-23#t#T1#50#1", "9#2026-11-23T09:30:00.000Z#t#T1#50#1", "M"])
+def test_a_key_of_another_form_is_refused(key: str) -> None:
+    with pytest.raises(ValueError):
+        Wake.parse(key)
 
 
 def test_only_a_clock_that_runs_wants_a_row() -> None:

@@ -1,13 +1,16 @@
 """The calendar: what is shipped is what was published, an unknown year is refused, divisions may differ."""
 
 import csv
+from collections.abc import Callable
 from datetime import UTC, date, datetime, time, timedelta
+from pathlib import Path
 
 import pytest
 
+from infra.local import workdays
 from infra.local.workdays import calendar, missing
 from linli.clock import BEIJING
-from linli.errors import Unavailable
+from linli.errors import Conflict, Unavailable
 from linli.workcalendar import DAY, WORKDAYS, Local, Unit, YearUnknown, national
 from tests.support import PATH, SEED
 
@@ -23,6 +26,21 @@ def test_what_is_shipped_is_what_the_seed_says() -> None:
     assert WORKDAYS.read_text(encoding="utf-8") == calendar()
 
 
+@pytest.mark.parametrize(
+    "change", [lambda days: days[:-1], lambda days: days[:200] + days[201:], lambda days: days + days[:1]]
+)
+def test_a_year_without_each_of_its_days_once_is_refused(
+    change: Callable[[list[str]], list[str]], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    head, *days = (SEED / "cn-workdays-2022-2026.csv").read_text(encoding="utf-8").splitlines()
+    monkeypatch.setattr(workdays, "SEED", tmp_path)
+    (tmp_path / "cn-workdays-2022-2026.csv").write_text("\n".join([head, *days]), encoding="utf-8")
+    assert calendar() == WORKDAYS.read_text(encoding="utf-8")
+    (tmp_path / "cn-workdays-2022-2026.csv").write_text("\n".join([head, *change(days)]), encoding="utf-8")
+    with pytest.raises(ValueError, match="days of 20"):
+        calendar()
+
+
 def test_every_day_of_five_years_is_as_published() -> None:
     with (SEED / "cn-workdays-2022-2026.csv").open(encoding="utf-8") as file:
         published = {date.fromisoformat(row["date"]): row["is_workday"] == "1" for row in csv.DictReader(file)}
@@ -36,7 +54,9 @@ def test_a_year_not_known_is_refused_except_in_natural_time() -> None:
         OFFICIAL.advance(Unit.WORKING_DAYS, at, 2 * DAY)
     assert "2027" in refused.value.text("zh")
     assert "2027" in refused.value.text("en")
-    assert isinstance(refused.value, Unavailable)
+    assert refused.value.code == "working-year-unknown"
+    assert isinstance(refused.value, Conflict)  # not Unavailable: it lasts for weeks
+    assert not isinstance(refused.value, Unavailable)
     assert OFFICIAL.advance(Unit.NATURAL, at, 2 * DAY) == at + 2 * DAY
     with pytest.raises(YearUnknown):
         OFFICIAL.is_workday(date(2021, 12, 31))
@@ -85,7 +105,7 @@ def test_a_division_differs_from_what_is_above_it_and_the_nearest_says() -> None
 
 
 def test_a_division_does_not_make_a_year_known() -> None:
-    locals_ = {PATH[:1]: Local("1", work=frozenset({date(2027, 1, 4)}))}
+    locals_: dict[tuple[str, ...], Local] = {PATH[:1]: Local("1", work=frozenset({date(2027, 1, 4)}))}
     with pytest.raises(YearUnknown):
         OFFICIAL.localised(PATH, locals_).is_workday(date(2027, 1, 4))
 

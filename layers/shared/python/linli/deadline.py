@@ -10,7 +10,9 @@ Glossary: 期限 deadline; 挂账 defer (a ticket set aside with approval); 中�
 - What passes while suspended is not counted: 行政许可法 Art 45, which wants the applicant told in writing how long.
 - An extension is approved by the head of the authority before the term has run out (行政许可法 Art 42); after it, it is
   refused (ours). Rungs reached under the old budget and not yet under the new come again (ours).
-- A breach stays one: once `due_at` has passed, neither a suspension nor a change of the calendar moves it.
+- A breach stays one: once `due_at` has passed or rung 100 was reached, neither a suspension, though it be dated back, nor
+  a change of the calendar moves it. What is stopped at `due_at` itself is in time (ours).
+- A rung reached before a suspension still comes during it; after the stop none comes: what is done is not urged (ours).
 - How often and how long an item may be extended or suspended, and who may approve, is the item's own rule.
 """
 
@@ -77,6 +79,18 @@ class EarlierThanLedger(Conflict):
     en = "that is earlier than the clock's last change"
 
 
+class NobodyNamed(Invalid):
+    code = "nobody-named"
+    zh = "须写明经办人或接办人"
+    en = "this needs who does it, and to whom it goes"
+
+
+class PauseUnknown(Invalid):
+    code = "pause-reason-unknown"
+    zh = "不是可以停止计时的事由"
+    en = "a clock cannot stand still for this reason"
+
+
 class ApprovalMissing(Invalid):
     code = "approval-missing"
     zh = "须填写批准人、理由和延长的时间"
@@ -99,8 +113,9 @@ class Entry:
 class Deadline:
     """`budget` and `consumed` are amounts of the unit (`Calendar`); a working day is one day.
 
-    `due_at` is None while it is suspended, unless it had passed before. `next_rung_at` is when to look at it next:
-    the next rung, or the end of the calendar known where the rung lies beyond. `rungs` are those reached.
+    `due_at` is None while it is suspended, unless it had passed before. `next_rung_at` is when to look at it next: the
+    next rung, or the end of the calendar known where the rung lies beyond; the suspension where the rung was reached
+    before it. `rungs` are those reached.
     """
 
     unit: Unit
@@ -124,8 +139,11 @@ class Deadline:
 
     def breached(self, at: datetime) -> bool:
         """Whether it has run out by then, or had when it was stopped."""
-        end = self.ledger[-1].at if self.going is Going.STOPPED else at
-        return self.due_at is not None and self.due_at <= end
+        if 100 in self.rungs:
+            return True
+        if self.due_at is None:
+            return False
+        return self.due_at < self.ledger[-1].at if self.going is Going.STOPPED else self.due_at <= at
 
     def to_item(self) -> dict[str, Any]:
         """JSON-able; amounts in microseconds, instants RFC 3339 in UTC."""
@@ -159,14 +177,18 @@ def start(budget: timedelta, unit: Unit, calendar: Calendar, *, at: datetime) ->
 
 
 def suspend(deadline: Deadline, reason: Pause, calendar: Calendar, *, by: str, at: datetime) -> Deadline:
-    """Stand still from `at` on. Raises ClockForbids, EarlierThanLedger, YearUnknown."""
-    after = _entered(deadline, Entry("suspend", at, by, reason))
-    stopped = replace(after, consumed=_consumed(deadline, calendar, at), running_since=None)
-    return replan(stopped, calendar, at=at)
+    """Stand still from `at` on. Raises ClockForbids, EarlierThanLedger, NobodyNamed, PauseUnknown, YearUnknown."""
+    after = _entered(deadline, Entry("suspend", at, by, _pause(reason)))
+    still = replace(after, consumed=_consumed(deadline, calendar, at), running_since=None)
+    planned = replan(still, calendar, at=at)
+    # A share of a day reached today is not in `consumed`, which has whole days only.
+    rung = deadline.next_rung
+    reached = rung is not None and _reached(deadline, rung, calendar, at)
+    return replace(planned, next_rung_at=at.astimezone(UTC)) if reached else planned
 
 
 def resume(deadline: Deadline, calendar: Calendar, *, by: str, at: datetime) -> Deadline:
-    """Run again from `at` on. Raises ClockForbids, EarlierThanLedger, YearUnknown."""
+    """Run again from `at` on. Raises ClockForbids, EarlierThanLedger, NobodyNamed, YearUnknown."""
     return replan(_run(_entered(deadline, Entry("resume", at, by)), at), calendar, at=at)
 
 
@@ -186,12 +208,17 @@ def extend(
 
 
 def transfer(deadline: Deadline, to: str, *, by: str, at: datetime) -> Deadline:
-    """Another holder, the same clock. Raises ClockForbids, EarlierThanLedger."""
+    """Another holder, the same clock. Raises ClockForbids, EarlierThanLedger, NobodyNamed."""
+    if not to.strip():
+        raise NobodyNamed("to")
     return _entered(deadline, Entry("transfer", at, by, to=to))
 
 
 def stop(deadline: Deadline, *, by: str, at: datetime) -> Deadline:
-    """Done: no rung comes any more; `due_at` stays to be compared with. Raises ClockForbids, EarlierThanLedger."""
+    """Done: no rung comes any more, not even one reached before; `due_at` stays to be compared with.
+
+    Raises ClockForbids, EarlierThanLedger, NobodyNamed.
+    """
     after = _entered(deadline, Entry("stop", at, by))
     return replace(after, running_since=None, next_rung_at=None, generation=deadline.generation + 1)
 
@@ -206,7 +233,8 @@ def wake(deadline: Deadline, generation: int, calendar: Calendar, *, at: datetim
     due = deadline.next_rung_at is not None and deadline.next_rung_at <= at
     if generation != deadline.generation or rung is None or not due:
         return deadline, None
-    if not _reached(deadline, rung, calendar, at):
+    # A clock that stands still wants to be looked at only if the rung was reached before.
+    if deadline.running_since and not _reached(deadline, rung, calendar, at):
         return replan(deadline, calendar, at=at), None
     climbed = replace(deadline, rungs=tuple(sorted({*deadline.rungs, rung})))
     return replan(climbed, calendar, at=at), rung
@@ -217,7 +245,7 @@ def replan(deadline: Deadline, calendar: Calendar, *, at: datetime) -> Deadline:
     if deadline.going is Going.STOPPED:
         return deadline
     due_at = deadline.due_at
-    if due_at is None or due_at > at:
+    if due_at is None or (due_at > at and 100 not in deadline.rungs):
         due_at = _instant(deadline, 100, calendar)
     return replace(
         deadline,
@@ -229,6 +257,8 @@ def replan(deadline: Deadline, calendar: Calendar, *, at: datetime) -> Deadline:
 
 
 def _entered(deadline: Deadline, entry: Entry) -> Deadline:
+    if not entry.by.strip():
+        raise NobodyNamed("by")
     after = ACTIONS[entry.action].get(deadline.going)
     if after is None:
         raise ClockForbids("action", going=deadline.going.value, action=entry.action)
@@ -237,6 +267,13 @@ def _entered(deadline: Deadline, entry: Entry) -> Deadline:
         raise EarlierThanLedger("at")
     entry = replace(entry, at=entry.at.astimezone(UTC))
     return replace(deadline, going=after, ledger=(*deadline.ledger, entry))
+
+
+def _pause(reason: str) -> Pause:
+    try:
+        return Pause(reason)
+    except ValueError as error:
+        raise PauseUnknown("reason") from error
 
 
 def _run(deadline: Deadline, at: datetime) -> Deadline:
@@ -248,6 +285,8 @@ def _run(deadline: Deadline, at: datetime) -> Deadline:
 def _next_look(deadline: Deadline, calendar: Calendar, at: datetime) -> datetime | None:
     if deadline.next_rung is None:
         return None
+    if deadline.running_since is None:
+        return at.astimezone(UTC) if _reached(deadline, deadline.next_rung, calendar, at) else None
     try:
         return _instant(deadline, deadline.next_rung, calendar)
     except YearUnknown:

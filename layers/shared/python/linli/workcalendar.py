@@ -8,7 +8,8 @@ Rules of counting:
   to Monday-Friday. A year it does not hold is refused, never guessed.
 - Working days: the day a term begins is not counted (民法典 Art 201, applied to administrative terms (unverified));
   terms of 行政许可法 are working days (Art 82). The term ends when the office closes on its last day (民法典 Art 203).
-- A working day is used up when the office closes, if the clock runs then (ours; the law states no smaller unit).
+- A working day is used up when the office closes, if the clock runs then (ours; the law states no smaller unit; what
+  this lets through: ADR 0012).
   A share of a day, which only a rung can ask for, is that share of its office hours (ours).
 - Hours are counted from the moment itself (民法典 Art 201).
 - A day is a Beijing day.
@@ -23,7 +24,7 @@ from functools import cache
 from pathlib import Path
 
 from linli.clock import BEIJING
-from linli.errors import Unavailable
+from linli.errors import Conflict
 
 WORKDAYS = Path(__file__).with_name("workdays.json")
 DAY = timedelta(days=1)
@@ -39,10 +40,10 @@ class Unit(StrEnum):
     NATURAL = "natural"
 
 
-class YearUnknown(Unavailable):
-    """The calendar of the year is not in the product; a message waits for it, a request may be repeated."""
+class YearUnknown(Conflict):
+    """The calendar of the year is not in the product, for weeks perhaps: repeating soon is no use."""
 
-    code = "calendar-year-unknown"
+    code = "working-year-unknown"
     zh = "系统尚无{year}年工作日安排，暂不能计算期限"
     en = "the working days of {year} are not known, so no term can be counted into it"
 
