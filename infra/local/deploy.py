@@ -129,7 +129,7 @@ class Deployment:
         stack = f"{STACK}-{name.lower()}"
         self._deploy_stack(stack, template, parameters, path.parent)
         outputs = self._stacks.outputs(stack)
-        self._localise_api(stack, template, parameters, outputs)
+        self._localise_api(stack, outputs)
         self._resolver.values[name] = stack
         for key, value in outputs.items():
             self._resolver.attributes[name, f"Outputs.{key}"] = value
@@ -140,20 +140,11 @@ class Deployment:
         if not self._quiet:
             print(f"  stack {stack:<24} {done:<9} {time.monotonic() - started:5.1f} s", flush=True)
 
-    def _localise_api(
-        self, stack: str, template: dict[str, Any], parameters: dict[str, str], outputs: dict[str, str]
-    ) -> None:
-        """Give the HTTP API its local address, and the CORS rules MiniStack drops from the template."""
-        apis = self._stacks.physical_ids(stack, "AWS::ApiGatewayV2::Api")
-        for logical, physical in apis.items():
+    def _localise_api(self, stack: str, outputs: dict[str, str]) -> None:
+        """Give the HTTP API its local address; its $default stage serves at the root, so no stage stands in the path."""
+        for physical in self._stacks.physical_ids(stack, "AWS::ApiGatewayV2::Api").values():
             if "ApiBaseUrl" in outputs:
-                # The $default stage serves at the root, so no stage stands in the path.
                 outputs["ApiBaseUrl"] = f"{self._runtime.endpoint}/_aws/execute-api/{physical}"
-            cors = template["Resources"].get(logical, {}).get("Properties", {}).get("CorsConfiguration")
-            if cors:
-                resolver = Resolver(dict(parameters), template.get("Conditions", {}), PSEUDO)
-                rules = {key: as_list(value, key) for key, value in resolver.resolve(cors).items()}
-                self._runtime.client("apigatewayv2").update_api(ApiId=physical, CorsConfiguration=rules)
 
     def _upload(self, body: bytes) -> str:
         return f"{self._runtime.endpoint}/{BUCKET}/{self._packager.put(body)}"
@@ -202,8 +193,3 @@ def as_text(value: Any) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     return str(value)
-
-
-def as_list(value: Any, key: str) -> Any:
-    """CORS rules hold lists; a comma-delimited parameter arrives as text."""
-    return value.split(",") if isinstance(value, str) and key.startswith(("Allow", "Expose")) else value
