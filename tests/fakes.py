@@ -5,9 +5,10 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from alarms.domain import Alarm, AlarmRule, KnownDevice
+from alarms.domain import Alarm, KnownDevice
 from linli.clock import iso
 from linli.commands import Command, CommandLog, Repeated
+from linli.deviceclass import AlarmRule
 from linli.errors import KeyReused, StaleVersion
 from linli.facts import Envelope
 from linli.table import Step

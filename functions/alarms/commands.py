@@ -2,11 +2,12 @@
 
 from datetime import datetime
 
-from alarms.domain import Alarm, AlarmRule, Event, KnownDevice, Moment, Outcome, apply
+from alarms.domain import Alarm, Event, KnownDevice, Moment, Outcome, apply
 from alarms.events import AlarmCleared, AlarmRaised
 from alarms.store import AlarmStore
 from linli.clock import Clock, new_id
 from linli.commands import command
+from linli.deviceclass import AlarmRule
 from linli.facts import Envelope, Fact, envelope
 from linli.table import Step
 

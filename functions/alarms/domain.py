@@ -4,12 +4,12 @@ Glossary: 报警 alarm; 报警解除 clear; 报警类型 alarm type; 级别 seve
 States follow ISA-18.2 / IEC 62682 as far as this product needs them: active or cleared; acknowledging is a ticket's step.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 
 from linli.clock import beijing_day, iso
+from linli.deviceclass import EventRule, device_class
 from linli.devicetime import trusted
 from linli.errors import Unreadable
 from linli.facts import Place
@@ -22,18 +22,6 @@ class KnownDevice:
     device_id: str
     device_class: str
     place: Place
-
-
-@dataclass(frozen=True)
-class AlarmRule:
-    alarm_type: str
-    severity: str
-
-
-RULES: Mapping[tuple[str, str], AlarmRule] = {
-    ("smoke_detector", "smoke"): AlarmRule("smoke", "critical"),
-}
-"""By (device class, event)."""
 
 
 class Outcome(StrEnum):
@@ -88,10 +76,11 @@ class Alarm:
         return f"{self.device_id}#{self.alarm_type}"
 
 
-def rule_for(device_class: str, event: str) -> AlarmRule:
+def rule_for(class_name: str, event: str) -> EventRule:
     """Raises Unreadable for an event that devices of this class do not have."""
-    rule = RULES.get((device_class, event))
-    if rule is None:
+    of_class = device_class(class_name)
+    rule = of_class and of_class.event_rule(event)
+    if not rule:
         raise Unreadable("event", reason="unknown event for this device class")
     return rule
 

@@ -9,9 +9,10 @@ from datetime import datetime
 
 from pynamodb.attributes import BooleanAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute
 
-from alarms.domain import Alarm, AlarmRule, KnownDevice, Moment
+from alarms.domain import Alarm, KnownDevice, Moment
 from linli.clock import iso
 from linli.commands import Command
+from linli.deviceclass import AlarmRule
 from linli.facts import Envelope, Place
 from linli.table import Put, Row, Step, Table, TableMeta, TableName
 

@@ -9,22 +9,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 
+from linli.deviceclass import DeviceClass, class_names, device_class
 from linli.devicetime import trusted
 from linli.errors import Absent, Conflict, Invalid
 from linli.facts import Place
-
-
-@dataclass(frozen=True)
-class DeviceClass:
-    """`metrics` maps each metric a reading may carry to its unit (UCUM)."""
-
-    metrics: Mapping[str, str]
-
-
-CLASSES: Mapping[str, DeviceClass] = {
-    "smoke_detector": DeviceClass(metrics={}),
-    "water_meter": DeviceClass(metrics={"flow": "L/s"}),
-}
 
 
 class DeviceAbsent(Absent):
@@ -69,9 +57,11 @@ class Reading:
 
 
 def class_named(name: str) -> DeviceClass:
-    if name not in CLASSES:
-        raise ClassUnknown("device_class", known=", ".join(CLASSES))
-    return CLASSES[name]
+    """Raises ClassUnknown."""
+    known = device_class(name)
+    if known is None:
+        raise ClassUnknown("device_class", known=", ".join(class_names()))
+    return known
 
 
 def latest(readings: list[Reading], *, received_at: datetime) -> Reading | None:
