@@ -17,7 +17,7 @@ RUNTIME_PACKAGES = boto3 botocore jmespath s3transfer python-dateutil six urllib
 
 .DEFAULT_GOAL := help
 .PHONY: help run reset env env-all build build-cloud test check translate fmt demo token admin openapi contracts calendar deploy preflight \
-	lock soak clean
+	lock soak bench clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -50,6 +50,11 @@ test: env-all ## all tests, with the gates on the built artifacts
 soak: env-all ## the long tests: many messages, restarts and races for about half an hour
 	@$(LOCAL) -m infra.local.build local
 	@$(LOCAL) -m pytest -m soak
+
+bench: env ## ratios within one run, as a table into docs/bench (20 minutes, on a quiet machine)
+	@$(BOOTSTRAP) bench
+	@$(LOCAL) -m infra.local.build local
+	@$(LOCAL) -m tests.load.bench
 
 check: env-all translate ## formatting, types, imports, templates, policies, API document, calendar
 	@.venv/bin/ruff format --check --quiet . && echo "  ruff format    ok"
@@ -93,6 +98,7 @@ lock: ## resolve every lock anew from its .in file
 	$(UV_COMPILE) infra/local/locks/product.in -o infra/local/locks/product.txt
 	$(UV_COMPILE) infra/local/locks/sam.in -o infra/local/locks/sam.txt
 	$(UV_COMPILE) infra/local/locks/checkov.in -o infra/local/locks/checkov.txt
+	$(UV_COMPILE) --constraints infra/local/locks/product.txt infra/local/locks/bench.in -o infra/local/locks/bench.txt
 	for list in core web geo; do \
 		$(UV_COMPILE) --constraints infra/local/locks/product.txt $(addprefix --no-emit-package ,$(RUNTIME_PACKAGES)) \
 			layers/deps/$$list.in -o layers/deps/$$list.txt || exit 1; \

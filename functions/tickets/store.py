@@ -69,16 +69,21 @@ class TicketsRow(Row):
     by_reporter = ReporterIndex()
 
 
-class TicketRow(TicketsRow):
+class SummaryRow(TicketsRow):
+    """What an index shows of a ticket; PynamoDB takes as long for a row as the row has attributes."""
+
     kind = UnicodeAttribute()
     category = UnicodeAttribute()
     state = UnicodeAttribute()
     severity = UnicodeAttribute(null=True)
-    place = JSONAttribute()
     opened_at = UnicodeAttribute()
     due_at = UnicodeAttribute()
-    correlation_id = UnicodeAttribute()
     version = NumberAttribute()
+
+
+class TicketRow(SummaryRow):
+    place = JSONAttribute()
+    correlation_id = UnicodeAttribute()
     handler = UnicodeAttribute(null=True)
     verifiers = JSONAttribute(default=list)
     handled_by = UnicodeAttribute(null=True)
@@ -204,23 +209,23 @@ class TicketStore:
         return True
 
     def waiting_for_post(self, post_id: str, *, limit: int, after: Any) -> tuple[list[Summary], Any]:
-        return self._page(TicketRow.by_post.query, post_id, limit=limit, after=after)
+        return self._page(SummaryRow.by_post.query, post_id, limit=limit, after=after)
 
     def open_in_grid(self, grid_id: str, *, limit: int, after: Any) -> tuple[list[Summary], Any]:
-        return self._page(TicketRow.by_grid.query, grid_id, limit=limit, after=after)
+        return self._page(SummaryRow.by_grid.query, grid_id, limit=limit, after=after)
 
     def reported_by(self, subject: str, *, limit: int, after: Any) -> tuple[list[Summary], Any]:
         """Newest first."""
-        return self._page(TicketRow.by_reporter.query, subject, limit=limit, after=after, scan_index_forward=False)
+        return self._page(SummaryRow.by_reporter.query, subject, limit=limit, after=after, scan_index_forward=False)
 
     def _page(self, query: Any, key: str, *, limit: int, after: Any, **more: Any) -> tuple[list[Summary], Any]:
         """One index query: a page of summaries and where to go on (None at the end)."""
-        self.table.rows(TicketRow)
+        self.table.rows(SummaryRow)
         rows = query(key, limit=limit, page_size=limit, last_evaluated_key=after, **more)
         return [_summary(row) for row in rows], rows.last_evaluated_key
 
 
-def _summary(row: TicketRow) -> Summary:
+def _summary(row: SummaryRow) -> Summary:
     return Summary(
         ticket_id=row.pk.removeprefix("TICKET#"),
         kind=row.kind,

@@ -13,7 +13,7 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ROOT / "infra" / "local" / "locks"
 LOGS = ROOT / ".local" / "logs"
-FOLDERS = {"product": ".venv", "sam": ".venv-sam", "checkov": ".venv-checkov"}
+FOLDERS = {"product": ".venv", "sam": ".venv-sam", "checkov": ".venv-checkov", "bench": ".venv-bench"}
 OLDEST = (3, 11)
 
 

@@ -1,18 +1,37 @@
 """The deployment, as its users and its operator see it."""
 
 import json
+import os
 import secrets
+import subprocess
+import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from typing import Any
 
+from infra.local.build import LOCAL_TEMPLATE
 from infra.local.client import Client, Device
+from infra.local.deploy import deployed
+from infra.local.process import write_json
 from infra.local.seed import BUILDINGS, GRIDS, Demonstration
+from tests.support import ROOT
 
 ROOM = f"{BUILDINGS[0]}-1-0201"
 PATIENCE = 60.0
+
+
+@contextmanager
+def demonstration(folder: Path) -> Iterator[Demonstration]:
+    """Everything deployed and seeded on a MiniStack of its own."""
+    with deployed(folder, LOCAL_TEMPLATE) as (runtime, outputs):
+        write_json(folder / "run.json", {"complete": True, "outputs": outputs})
+        path = os.pathsep.join(str(ROOT / part) for part in ("", "functions", "layers/shared/python"))
+        environment = {**os.environ, **runtime.environment(), "PYTHONPATH": path}
+        subprocess.run([sys.executable, "-m", "infra.local.seed", str(folder)], check=True, env=environment, cwd=ROOT)
+        yield Demonstration(runtime, outputs)
 
 
 def until(what: str, look: Callable[[], Any]) -> Any:
