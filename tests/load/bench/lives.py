@@ -133,7 +133,8 @@ def measure() -> list[str]:
     return [
         f"| a ticket's life: requests to DynamoDB | {sum(meter.requests.values()) / LIVES:.1f} | {asked} |",
         f"| a ticket's life: write units (goal 130) | {meter.total / LIVES:.1f} | {written} |",
-        f"| hottest partition, one community with {share:.0%} of {LIVES} lives | {most / meter.total:.1%} of all units | {hottest} {partition} |",
+        f"| hottest partition, one community with {share:.0%} of {LIVES} lives | {most / meter.total:.1%} of all units "
+        f"| {hottest} {partition} |",
         f"| hottest partition of an index | {at_most / meter.total:.1%} | {index[0]} {index[1]} |",
     ]
 

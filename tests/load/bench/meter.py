@@ -113,7 +113,7 @@ def _units(item: Item | None) -> int:
 
 
 def _size(value: Any) -> int:
-    """Bytes of an attribute as DynamoDB counts them (item sizes and formats): text in UTF-8, a number about a byte for two digits."""
+    """Bytes of an attribute as DynamoDB counts them: text in UTF-8, a number about a byte for two digits."""
     ((kind, content),) = value.items()
     if kind == "S":
         return len(content.encode())

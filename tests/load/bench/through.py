@@ -1,4 +1,4 @@
-"""Through everything that is deployed: how long an alarm takes to a worker's list, stage by stage, and who suffers from a flood."""
+"""Through everything that is deployed: an alarm's way to a worker's list, stage by stage, and who suffers from a flood."""
 
 import statistics
 import threading
@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack
 from datetime import UTC, datetime
 from functools import partial
+from itertools import pairwise
 
 from infra.local.client import Client
 from infra.local.seed import GRIDS
@@ -29,9 +30,7 @@ def stages(world: World) -> list[str]:
             seen = datetime.now(UTC)
         (alarm,) = [row for row in world.rows("alarms", f"DEVICE#{device_id}") if "#S#" in row["sk"]["S"]]
         times = [published, datetime.fromisoformat(alarm["at"]["S"]), datetime.fromisoformat(ticket["opened_at"]), seen]
-        first, second, third = (
-            (later - before).total_seconds() * 1000 for before, later in zip(times, times[1:], strict=False)
-        )
+        first, second, third = ((later - before).total_seconds() * 1000 for before, later in pairwise(times))
         taken.append((first, second, third))
     names = (
         "publish → alarm kept (rule, queue, function, transaction)",
@@ -76,8 +75,9 @@ def victims(world: World) -> list[str]:
             pool.submit(flood, world.officer)
         beside = _p99(world.worker2)
         stop.set()
+    figure = f"{beside:.0f} ms ÷ {alone:.0f} ms = {beside / alone:.1f}"
     return [
-        f"| victim's list, p99: beside a community that floods ÷ alone | {beside:.0f} ms ÷ {alone:.0f} ms = {beside / alone:.1f} | {FLOODING} clients without pause |"
+        f"| victim's list, p99: beside a community that floods ÷ alone | {figure} | {FLOODING} clients without pause |"
     ]
 
 
