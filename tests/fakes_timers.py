@@ -10,9 +10,10 @@ from typing import Any
 from botocore.exceptions import ClientError
 
 from linli.deadline import Deadline, wake
+from linli.wake import Answer, Wake, next_wake
 from linli.workcalendar import national
-from timers.domain import Wake, bucket, next_wake, partition
-from timers.drain import BATCH, Answer, Row
+from timers.domain import bucket, partition, shard_of
+from timers.drain import BATCH, Row
 from timers.store import PAGE
 
 KEYS: dict[str, Any] = {
@@ -69,7 +70,7 @@ class FakeWakeStore:
 
     def add(self, wakes: Iterable[Wake], *, now: datetime) -> None:
         def put(wake: Wake) -> None:
-            key = partition(bucket(wake, now=now), wake.shard)
+            key = partition(bucket(wake, now=now), shard_of(wake))
             self._rows.setdefault(key, set()).add(wake.sort_key)
             self._sorted.pop(key, None)
 

@@ -1,21 +1,13 @@
-"""Wake rows: when an item's clock is to be looked at next, and in which order those due are.
-
-Glossary:
-
-    督办节点 rung       50, 80, 100 or 150 % of a clock's budget
-    唤醒 wake          asks the owner of an item to look at its clock; the clock itself lives in the item
-    承办方 owner        the context the item belongs to
+"""Wake rows: under which minute a wake stands, and which minutes are looked at. What a wake is: `linli.wake`.
 
 Only the next rung of a clock has a row, of the clock's generation; a row of an older generation is stale, and its owner
 says so. Nothing is ever cancelled here.
 """
 
 import zlib
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-from linli.clock import iso
-from linli.deadline import Deadline
+from linli.wake import Wake
 
 MINUTE = timedelta(minutes=1)
 LOOKED_BACK = 3
@@ -24,51 +16,11 @@ CAUGHT_UP = 60
 """Minutes before those that one drain makes good at most."""
 SHARDS = 16
 """A partition takes 1,000 writes a second, so a minute's rows can be deleted at 16,000 a second."""
-RANKS = {"critical": 0, "major": 1, "minor": 2, "warning": 3}
-UNRANKED = len(RANKS)
 
 
-@dataclass(frozen=True)
-class Wake:
-    """`ref` is the item's id with its owner, `rung` in per cent; `severity` None where the item has none."""
-
-    owner: str
-    ref: str
-    rung: int
-    generation: int
-    fire_at: datetime
-    severity: str | None = None
-
-    @property
-    def shard(self) -> int:
-        return zlib.crc32(f"{self.owner}#{self.ref}".encode()) % SHARDS
-
-    @property
-    def sort_key(self) -> str:
-        """severity rank, then time, so that the order of the rows is the order of the work."""
-        rank = RANKS.get(self.severity or "", UNRANKED)
-        return f"{rank}#{iso(self.fire_at)}#{self.owner}#{self.ref}#{self.rung}#{self.generation}"
-
-    @classmethod
-    def parse(cls, sort_key: str) -> "Wake":
-        """The wake a sort key tells of; `ref` may hold #. Raises ValueError if it is none."""
-        rank, fire_at, owner, rest = sort_key.split("#", 3)
-        ref, rung, generation = rest.rsplit("#", 2)
-        severity = SEVERITIES.get(rank)
-        wake = cls(owner, ref, int(rung), int(generation), datetime.fromisoformat(fire_at), severity)
-        if wake.sort_key != sort_key:
-            raise ValueError("a sort key of another form")
-        return wake
-
-
-SEVERITIES = {str(rank): severity for severity, rank in RANKS.items()}
-
-
-def next_wake(deadline: Deadline, *, owner: str, ref: str, severity: str | None) -> Wake | None:
-    """The row the clock wants to have; None while it wants none."""
-    if deadline.next_rung is None or deadline.next_rung_at is None:
-        return None
-    return Wake(owner, ref, deadline.next_rung, deadline.generation, deadline.next_rung_at, severity)
+def shard_of(wake: Wake) -> int:
+    """By owner and item, so that an item's wakes stand in one partition a minute."""
+    return zlib.crc32(f"{wake.owner}#{wake.ref}".encode()) % SHARDS
 
 
 def bucket(wake: Wake, *, now: datetime) -> datetime:

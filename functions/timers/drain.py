@@ -27,21 +27,14 @@ from aws_lambda_powertools import Logger
 
 from linli.clock import Clock
 from linli.errors import Unavailable
-from timers.domain import LOOKED_BACK, Wake, looked_at, partition
+from linli.wake import Answer, Wake
+from timers.domain import LOOKED_BACK, looked_at, partition
 
 BATCH = 25
 """As many as one write takes."""
 
 Row = tuple[str, str]
 """Sort key and partition key, in this order because the sort key is the order of the work."""
-
-
-@dataclass(frozen=True)
-class Answer:
-    """`then` is the row the clock wants now; None if it wants none. The wake itself again means: not yet."""
-
-    wake: Wake
-    then: Wake | None
 
 
 class Owner(Protocol):

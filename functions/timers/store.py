@@ -19,7 +19,8 @@ from linli.clock import iso
 from linli.commands import ATTEMPTS, pause
 from linli.errors import Unavailable
 from linli.table import passes
-from timers.domain import Wake, bucket, partition
+from linli.wake import Wake
+from timers.domain import bucket, partition, shard_of
 from timers.drain import BATCH, Row
 
 PAGE = 500
@@ -38,7 +39,7 @@ class WakeStore:
 
     def add(self, wakes: Iterable[Wake], *, now: datetime) -> None:
         """Write the rows; one that is overdue goes to the minute that runs. Raises Unavailable."""
-        rows = ((wake.sort_key, partition(bucket(wake, now=now), wake.shard)) for wake in wakes)
+        rows = ((wake.sort_key, partition(bucket(wake, now=now), shard_of(wake))) for wake in wakes)
         self._write(rows, lambda row: {"PutRequest": {"Item": {**_key(row), "v": SCHEMA}}})
 
     def page(self, partition_key: str, after: str | None) -> tuple[list[Row], str | None]:

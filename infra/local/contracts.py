@@ -61,7 +61,8 @@ def fact_schemas() -> dict[str, dict[str, Any]]:
     schemas = {}
     for context in FACT_CONTEXTS:
         module = importlib.import_module(f"{context}.events")
-        for fact in (v for v in vars(module).values() if isinstance(v, type) and issubclass(v, Fact) and v is not Fact):
+        own = (v for v in vars(module).values() if isinstance(v, type) and v.__module__ == module.__name__)
+        for fact in (v for v in own if issubclass(v, Fact)):
             schema = Envelope.model_json_schema()
             data = fact.model_json_schema()
             schema["$defs"] = data.pop("$defs", {})

@@ -15,12 +15,13 @@ from linli.commands import ATTEMPTS
 from linli.deadline import Deadline, Pause, resume, start, suspend
 from linli.errors import Unavailable
 from linli.log import logger
+from linli.wake import Answer, Wake
 from linli.workcalendar import Unit, national
 from tests.fakes_timers import KEYS, Crash, FakeOwner, FakeWakeStore, Fuse, FusedClient, TableOwner
 from tests.support import NOW, table_on_moto
 from timers import store as store_module
-from timers.domain import CAUGHT_UP, LOOKED_BACK, SHARDS, Wake, partition
-from timers.drain import Answer, Drained, Row, drain
+from timers.domain import CAUGHT_UP, LOOKED_BACK, SHARDS, partition, shard_of
+from timers.drain import Drained, Row, drain
 from timers.store import PAGE, WakeStore
 
 MINUTE = timedelta(minutes=1)
@@ -122,7 +123,7 @@ def test_the_most_severe_come_first_over_shards_and_minutes_and_each_climbs_once
     owner = Listening(world.owner)
     drained = world.drain(owners={"tickets": owner})
     assert (drained.answered, drained.left) == (40, 0)
-    assert len({wake.shard for wake in owner.asked}) > 8
+    assert len({shard_of(wake) for wake in owner.asked}) > 8
     assert owner.asked == sorted(owner.asked, key=lambda w: (ORDER.index(w.severity), w.fire_at, w.ref))
     assert Counter(world.owner.rungs()) == {(f"T{number}", 50): 1 for number in range(40)}
     assert {(wake.ref, wake.rung) for wake in waiting(world)} == {(f"T{number}", 80) for number in range(40)}
@@ -150,8 +151,8 @@ def test_what_is_not_due_costs_nothing(world: World) -> None:
 
 def test_a_worker_that_dies_anywhere_loses_nothing_and_repeats_nothing(worlds: Worlds) -> None:
     refs = {f"T{number}": ORDER[number % 5] for number in range(30)}
-    shards = sorted({Wake("tickets", ref, 50, 1, NOW).shard for ref in refs})[:3]
-    refs = {ref: severity for ref, severity in refs.items() if Wake("tickets", ref, 50, 1, NOW).shard in shards}
+    shards = sorted({shard_of(Wake("tickets", ref, 50, 1, NOW)) for ref in refs})[:3]
+    refs = {ref: severity for ref, severity in refs.items() if shard_of(Wake("tickets", ref, 50, 1, NOW)) in shards}
     for dies_at in count():
         fuse = Fuse()
         world = worlds(fuse)
@@ -208,7 +209,7 @@ def test_cancelling_is_lazy(world: World) -> None:
 
 
 def test_after_an_outage_the_rungs_come_minute_by_minute(world: World) -> None:
-    shards = [world.hold("T1", hourly()).shard]
+    shards = [shard_of(world.hold("T1", hourly()))]
     world.drain(NOW - MINUTE, shards)
     late = NOW + 3 * HOUR
     for minutes in range(8):
@@ -218,10 +219,10 @@ def test_after_an_outage_the_rungs_come_minute_by_minute(world: World) -> None:
 
 
 def test_a_long_outage_is_made_good_an_hour_a_drain_and_what_is_due_now_does_not_wait(world: World) -> None:
-    shard = world.hold("old", hourly()).shard
+    shard = shard_of(world.hold("old", hourly()))
     world.drain(NOW - MINUTE, [shard])
     late = NOW + 2 * HOUR
-    now = next(f"N{n}" for n in count() if Wake("tickets", f"N{n}", 50, 1, late).shard == shard)
+    now = next(f"N{n}" for n in count() if shard_of(Wake("tickets", f"N{n}", 50, 1, late)) == shard)
     world.hold(now, hourly(late - HOUR / 2))
     drained = world.drain(late, [shard])
     assert drained.answered == 2
@@ -238,14 +239,14 @@ def test_a_long_outage_is_made_good_an_hour_a_drain_and_what_is_due_now_does_not
 
 
 def test_a_row_left_before_an_outage_is_found_after_it(world: World) -> None:
-    shard = world.hold("T1", hourly()).shard
+    shard = shard_of(world.hold("T1", hourly()))
     world.drain(shards=[shard], owners={})
     world.drain(NOW + HOUR / 2, [shard])
     assert ("T1", 50) in world.owner.rungs()
 
 
 def test_an_owner_busy_for_hours_loses_nothing(world: World) -> None:
-    shard = world.hold("T1", hourly()).shard
+    shard = shard_of(world.hold("T1", hourly()))
     for minutes in range(0, 20):
         assert world.drain(NOW + minutes * MINUTE, [shard], owners={}).answered == 0
     assert [wake.rung for wake in waiting(world)] == [50]
@@ -355,7 +356,7 @@ def test_a_partition_of_several_pages_is_drained_in_order(world: World) -> None:
             return [Answer(wake, None) for wake in wakes]
 
     wakes = [Wake("tickets", f"T{number:05d}", 50, 1, NOW, ORDER[number % 5]) for number in range(16000)]
-    of_one_shard = [wake for wake in wakes if wake.shard == 0][: PAGE + 100]
+    of_one_shard = [wake for wake in wakes if shard_of(wake) == 0][: PAGE + 100]
     assert len(of_one_shard) > PAGE
     world.store.add(of_one_shard, now=NOW)
     owner = Counting(None)

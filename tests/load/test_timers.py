@@ -13,10 +13,11 @@ from infra.local.runtime import Runtime
 from linli.clock import BEIJING
 from linli.deadline import Deadline, start
 from linli.log import logger
+from linli.wake import Answer, Wake
 from linli.workcalendar import DAY, Unit, national
 from tests.fakes_timers import KEYS, FakeOwner, FakeWakeStore, TableOwner
-from timers.domain import LOOKED_BACK, SHARDS, Wake
-from timers.drain import BATCH, Answer, Drained, drain
+from timers.domain import LOOKED_BACK, SHARDS
+from timers.drain import BATCH, Drained, drain
 from timers.store import PAGE, WakeStore
 
 CLOSING = datetime(2026, 11, 24, 17, 30, tzinfo=BEIJING)

@@ -7,36 +7,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from linli.deadline import Pause, start, suspend
-from linli.workcalendar import Unit, national
-from timers.domain import CAUGHT_UP, LOOKED_BACK, MINUTE, SHARDS, Wake, bucket, looked_at, next_wake, partition
+from linli.wake import Wake
+from tests.unit.test_wake import INSTANTS, WAKES
+from timers.domain import CAUGHT_UP, LOOKED_BACK, MINUTE, SHARDS, bucket, looked_at, partition, shard_of
 
 NOW = datetime(2026, 11, 23, 9, 30, tzinfo=UTC)
 WAKE = Wake("tickets", "T1", 50, 3, NOW, "major")
-TEXT = st.text(st.characters(codec="ascii", exclude_categories=["C"]), min_size=1, max_size=40)
-INSTANTS = st.datetimes(datetime(2022, 1, 1), datetime(2099, 1, 1), timezones=st.just(UTC))
-WAKES = st.builds(
-    Wake,
-    st.sampled_from(["tickets", "applications"]),
-    TEXT,
-    st.sampled_from([50, 80, 100, 150]),
-    st.integers(1, 10**6),
-    INSTANTS.map(lambda at: at.replace(microsecond=at.microsecond // 1000 * 1000)),
-    st.sampled_from(["critical", "major", "minor", "warning", None]),
-)
 
 
 @given(WAKES)
-def test_the_key_says_everything(wake: Wake) -> None:
-    assert Wake.parse(wake.sort_key) == wake
-    assert 0 <= wake.shard < SHARDS
-
-
-@given(WAKES, WAKES)
-def test_keys_sort_by_severity_then_time(one: Wake, other: Wake) -> None:
-    order = ["critical", "major", "minor", "warning", None]
-    wanted = sorted([one, other], key=lambda w: (order.index(w.severity), w.fire_at))
-    assert [w.fire_at for w in sorted([one, other], key=lambda w: w.sort_key)] == [w.fire_at for w in wanted]
+def test_every_wake_has_its_shard(wake: Wake) -> None:
+    assert 0 <= shard_of(wake) < SHARDS
+    assert shard_of(replace(wake, generation=wake.generation + 1, rung=150)) == shard_of(wake)
 
 
 @given(WAKES, INSTANTS)
@@ -79,17 +61,3 @@ def test_every_minute_is_looked_at_and_the_mark_passes_none_that_may_still_hold_
         assert after <= minute - (LOOKED_BACK - 1) * MINUTE
         mark = after
         minute += gap * MINUTE
-
-
-@pytest.mark.parametrize("key", ["", "0#x", "0#2026-11-23#t#T1#50#1", "9#2026-11-23T09:30:00.000Z#t#T1#50#1", "M"])
-def test_a_key_of_another_form_is_refused(key: str) -> None:
-    with pytest.raises(ValueError):
-        Wake.parse(key)
-
-
-def test_only_a_clock_that_runs_wants_a_row() -> None:
-    deadline = start(timedelta(hours=1), Unit.NATURAL, national(), at=NOW)
-    wanted = next_wake(deadline, owner="tickets", ref="T1", severity="major")
-    assert wanted == Wake("tickets", "T1", 50, 1, NOW + timedelta(minutes=30), "major")
-    still = suspend(deadline, Pause.DEFERRED, national(), by="officer", at=NOW)
-    assert next_wake(still, owner="tickets", ref="T1", severity="major") is None
