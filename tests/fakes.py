@@ -5,10 +5,9 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
-from alarms.domain import Alarm, KnownDevice
+from alarms.domain import Alarm, KnownDevice, Terms
 from linli.clock import iso
 from linli.commands import Command, CommandLog, Repeated
-from linli.deviceclass import AlarmRule
 from linli.errors import KeyReused, StaleVersion
 from linli.facts import Envelope
 from linli.table import Step
@@ -132,9 +131,9 @@ class FakeAlarmStore:
     def device(self, device_id: str) -> KnownDevice | None:
         return self.devices.get(device_id)
 
-    def alarm(self, device: KnownDevice, rule: AlarmRule) -> Alarm:
-        never = Alarm(device.device_id, rule.alarm_type, rule.severity, device.place)
-        return self.alarms.get((device.device_id, rule.alarm_type), never)
+    def alarm(self, device: KnownDevice, terms: Terms) -> Alarm:
+        never = Alarm(device.device_id, terms.alarm_type, terms.severity, device.place)
+        return self.alarms.get((device.device_id, terms.alarm_type), never)
 
     def save(self, alarm: Alarm, *, step: Step, command: Command, facts: list[Envelope]) -> None:
         key = alarm.device_id, alarm.alarm_type

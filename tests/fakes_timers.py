@@ -13,8 +13,8 @@ from linli.deadline import Deadline, wake
 from linli.wake import Answer, Wake, next_wake
 from linli.workcalendar import national
 from timers.domain import bucket, partition, shard_of
-from timers.drain import BATCH, Row
-from timers.store import PAGE
+from timers.drain import Row
+from timers.store import BATCH, PAGE
 
 KEYS: dict[str, Any] = {
     "BillingMode": "PAY_PER_REQUEST",

@@ -1,49 +1,68 @@
-"""What a device says moves the one alarm of its type."""
+"""What is said of a device moves the one alarm of its type; so does the end of its on-delay."""
 
 from datetime import datetime
 
-from alarms.domain import Alarm, Event, KnownDevice, Moment, Outcome, apply
-from alarms.events import AlarmCleared, AlarmRaised
+from alarms.domain import Alarm, KnownDevice, Outcome, Said, Terms, apply, wake
+from alarms.events import AlarmCleared, AlarmRaised, AlarmWakeWanted
 from alarms.store import AlarmStore
 from linli.clock import Clock, new_id
 from linli.commands import command
-from linli.deviceclass import AlarmRule
 from linli.facts import Envelope, Fact, envelope
 from linli.table import Step
 
 
-def take_event(
-    device: KnownDevice,
-    rule: AlarmRule,
-    event: Event,
-    *,
-    correlation_id: str,
-    store: AlarmStore,
-    clock: Clock,
+def hear(
+    device: KnownDevice, terms: Terms, said: Said, *, correlation_id: str, store: AlarmStore, clock: Clock
 ) -> tuple[Alarm, Outcome] | None:
-    """Move the alarm by one event, once however often it is delivered (then None). Raises Unavailable."""
-    asked = command("take_event", device.device_id, rule.alarm_type, event.identity, content=event.active)
+    """Move the alarm by what was said, once however often it is delivered (then None). Raises Unavailable."""
+    asked = command("take_event", device.device_id, terms.alarm_type, said.identity, content=said.active)
 
     def act() -> tuple[Alarm, Outcome]:
         at = clock()
-        before = store.alarm(device, rule)
-        alarm, outcome = apply(before, event, alarm_id=new_id(at), correlation_id=correlation_id)
-        step = Step(outcome.value, at, f"device:{device.device_id}", correlation_id, state=_state(alarm))
-        store.save(alarm, step=step, command=asked, facts=_facts(alarm, outcome, event.moment, at=at))
+        before = store.alarm(device, terms)
+        alarm, outcome = apply(before, said, terms, alarm_id=new_id(at), correlation_id=correlation_id)
+        step = Step(outcome.value, at, f"device:{device.device_id}", correlation_id, state=alarm.state)
+        store.save(alarm, step=step, command=asked, facts=_facts(alarm, outcome, at=at))
         return alarm, outcome
 
     return store.table.first_time(asked, act)
 
 
-def _state(alarm: Alarm) -> str:
-    return "active" if alarm.active else "cleared"
+def raise_delayed(
+    device: KnownDevice, terms: Terms, generation: int, *, at: datetime, store: AlarmStore, clock: Clock
+) -> Alarm | None:
+    """The alarm at this time, raised if its on-delay is over; None if that was done before. Raises Unavailable."""
+    asked = command("raise_delayed", device.device_id, terms.alarm_type, str(generation))
+
+    def act() -> Alarm:
+        now = clock()
+        before = store.alarm(device, terms)
+        alarm = wake(before, generation, alarm_id=new_id(now), at=at)
+        if alarm is not before:
+            step = Step(Outcome.RAISED.value, now, "timers", alarm.correlation_id, state=alarm.state)
+            store.save(alarm, step=step, command=asked, facts=_facts(alarm, Outcome.RAISED, at=now))
+        return alarm
+
+    return store.table.first_time(asked, act)
 
 
-def _facts(alarm: Alarm, outcome: Outcome, moment: Moment, *, at: datetime) -> list[Envelope]:
+def _facts(alarm: Alarm, outcome: Outcome, *, at: datetime) -> list[Envelope]:
     about = {"alarm_id": alarm.alarm_id, "device_id": alarm.device_id, "alarm_type": alarm.alarm_type}
+    correlation_id = alarm.correlation_id
     said: list[Fact] = []
-    if outcome in (Outcome.RAISED, Outcome.PASSED):
-        said.append(AlarmRaised(**about, severity=alarm.severity, place=alarm.place, raised_at=moment.at))
+    if outcome is Outcome.PENDING and alarm.pending:
+        correlation_id = alarm.pending.correlation_id
+        said.append(
+            AlarmWakeWanted(
+                ref=alarm.aggregate_id,
+                rung=100,
+                generation=alarm.generation,
+                fire_at=alarm.pending.due_at,
+                severity=alarm.severity,
+            )
+        )
+    if outcome in (Outcome.RAISED, Outcome.PASSED) and alarm.raised_at:
+        said.append(AlarmRaised(**about, severity=alarm.severity, place=alarm.place, raised_at=alarm.raised_at))
     if outcome in (Outcome.CLEARED, Outcome.PASSED) and alarm.cleared:
         said.append(AlarmCleared(**about, cleared_at=alarm.cleared.at))
     return [
@@ -52,7 +71,7 @@ def _facts(alarm: Alarm, outcome: Outcome, moment: Moment, *, at: datetime) -> l
             aggregate_id=alarm.aggregate_id,
             aggregate_version=alarm.published - len(said) + number,
             at=at,
-            correlation_id=alarm.correlation_id,
+            correlation_id=correlation_id,
         )
         for number, fact in enumerate(said, 1)
     ]

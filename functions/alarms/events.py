@@ -5,6 +5,7 @@ from typing import ClassVar
 from pydantic import AwareDatetime
 
 from linli.facts import Fact, Place
+from linli.wake import WakeWanted
 
 
 class AlarmRaised(Fact):
@@ -27,3 +28,9 @@ class AlarmCleared(Fact):
     device_id: str
     alarm_type: str
     cleared_at: AwareDatetime
+
+
+class AlarmWakeWanted(WakeWanted):
+    """A cause is there that is an alarm once it has lasted for its on-delay; `ref` is the aggregate."""
+
+    context: ClassVar[str] = "alarms"

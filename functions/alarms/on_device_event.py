@@ -4,12 +4,11 @@ from typing import Annotated, Any, Literal
 
 from pydantic import StringConstraints
 
-from alarms.commands import take_event
-from alarms.domain import event_at, rule_for
+from alarms.commands import hear
+from alarms.domain import UnknownThing, event_said, event_terms
 from alarms.store import AlarmStore
 from linli.batch import consume, read
 from linli.clock import utc_now
-from linli.errors import NotYet
 from linli.ingest import Delivery, DeviceCounter, DeviceTime, FromDevice
 from linli.log import logger
 
@@ -36,9 +35,9 @@ def take_delivery(body: str) -> None:
     device = store.device(delivery.thing)
     if device is None:
         raise UnknownThing("thing")
-    rule = rule_for(device.device_class, message.event)
-    said = event_at(message.at, message.seq, active=message.state == "active", received_at=delivery.received_at)
-    taken = take_event(device, rule, said, correlation_id=delivery.trace, store=store, clock=utc_now)
+    terms = event_terms(device.device_class, message.event)
+    said = event_said(message.at, message.seq, active=message.state == "active", received_at=delivery.received_at)
+    taken = hear(device, terms, said, correlation_id=delivery.trace, store=store, clock=utc_now)
     log.info(
         "event taken" if taken else "event seen before",
         thing=delivery.thing,
@@ -47,11 +46,3 @@ def take_delivery(body: str) -> None:
         alarm_id=taken and taken[0].alarm_id,
         correlation_id=delivery.trace,
     )
-
-
-class UnknownThing(NotYet):
-    """Its DeviceRegistered may still be on its way: tried again before it is parked."""
-
-    code = "unknown-thing"
-    zh = "设备未登记"
-    en = "the device is not registered"

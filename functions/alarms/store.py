@@ -1,18 +1,19 @@
 """The alarms table.
 
 DEVICE#id | D                  what the registry said of the device (from DeviceRegistered)
-DEVICE#id | A#type             the one alarm of this type at the device; `version` counts its messages
-DEVICE#id | A#type#S#000007    a message and what it did
+DEVICE#id | A#type             the one alarm of this type at the device; `version` counts its messages; while its on-delay
+                               runs it is `pending`, and `generation` says which of its wakes counts
+DEVICE#id | A#type#S#000007    a message, or the end of an on-delay, and what it did
 """
 
 from datetime import datetime
+from typing import Any
 
 from pynamodb.attributes import BooleanAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute
 
-from alarms.domain import Alarm, KnownDevice, Moment
+from alarms.domain import Alarm, KnownDevice, Moment, Pending, Terms
 from linli.clock import iso
 from linli.commands import Command
-from linli.deviceclass import AlarmRule
 from linli.facts import Envelope, Place
 from linli.table import Put, Row, Step, Table, TableMeta, TableName
 
@@ -34,8 +35,13 @@ class AlarmRow(AlarmsRow):
     occurrences = NumberAttribute()
     last_at = UnicodeAttribute()
     last_seq = NumberAttribute()
+    quiet_at = UnicodeAttribute(null=True)
+    quiet_seq = NumberAttribute(null=True)
+    raised_at = UnicodeAttribute(null=True)
     cleared_at = UnicodeAttribute(null=True)
     cleared_seq = NumberAttribute(null=True)
+    pending = JSONAttribute(null=True)
+    generation = NumberAttribute(default=0)
     published = NumberAttribute(default=0)
     correlation_id = UnicodeAttribute(null=True)
 
@@ -56,22 +62,26 @@ class AlarmStore:
         row = self.table.get(DeviceRow, f"DEVICE#{device_id}", "D")
         return KnownDevice(device_id, row.device_class, Place.model_validate(row.place)) if row else None
 
-    def alarm(self, device: KnownDevice, rule: AlarmRule) -> Alarm:
+    def alarm(self, device: KnownDevice, terms: Terms) -> Alarm:
         """The alarm as it stands, or one that never was active."""
-        row = self.table.get(AlarmRow, f"DEVICE#{device.device_id}", f"A#{rule.alarm_type}")
+        row = self.table.get(AlarmRow, f"DEVICE#{device.device_id}", f"A#{terms.alarm_type}")
         if row is None:
-            return Alarm(device.device_id, rule.alarm_type, rule.severity, device.place)
+            return Alarm(device.device_id, terms.alarm_type, terms.severity, device.place)
         return Alarm(
             device_id=device.device_id,
-            alarm_type=rule.alarm_type,
-            severity=rule.severity,
+            alarm_type=terms.alarm_type,
+            severity=terms.severity,
             place=device.place,
             version=int(row.version),
             active=row.active,
             alarm_id=row.alarm_id or "",
             occurrences=int(row.occurrences),
-            last=Moment(datetime.fromisoformat(row.last_at), int(row.last_seq)),
-            cleared=Moment(datetime.fromisoformat(row.cleared_at), int(row.cleared_seq)) if row.cleared_at else None,
+            last=_moment(row.last_at, row.last_seq),
+            quiet=_moment(row.quiet_at, row.quiet_seq),
+            raised_at=datetime.fromisoformat(row.raised_at) if row.raised_at else None,
+            cleared=_moment(row.cleared_at, row.cleared_seq),
+            pending=_pending(row.pending),
+            generation=int(row.generation or 0),
             published=int(row.published),
             correlation_id=row.correlation_id or "",
         )
@@ -89,6 +99,28 @@ class AlarmStore:
         return self.table.steps(f"DEVICE#{device_id}", under=f"A#{alarm_type}#")
 
 
+def _moment(at: str | None, seq: float | None) -> Moment | None:
+    return Moment(datetime.fromisoformat(at), int(seq)) if at is not None and seq is not None else None
+
+
+def _pending(item: dict[str, Any] | None) -> Pending | None:
+    if item is None:
+        return None
+    since = Moment(datetime.fromisoformat(item["since_at"]), item["since_seq"])
+    return Pending(since, datetime.fromisoformat(item["due_at"]), item["correlation_id"])
+
+
+def _pending_item(pending: Pending | None) -> dict[str, Any] | None:
+    if pending is None:
+        return None
+    return {
+        "since_at": iso(pending.since.at),
+        "since_seq": pending.since.seq,
+        "due_at": iso(pending.due_at),
+        "correlation_id": pending.correlation_id,
+    }
+
+
 def _alarm_row(alarm: Alarm) -> AlarmRow:
     if alarm.last is None:
         raise ValueError("an alarm is saved after its first message")
@@ -101,8 +133,13 @@ def _alarm_row(alarm: Alarm) -> AlarmRow:
         occurrences=alarm.occurrences,
         last_at=iso(alarm.last.at),
         last_seq=alarm.last.seq,
+        quiet_at=iso(alarm.quiet.at) if alarm.quiet else None,
+        quiet_seq=alarm.quiet.seq if alarm.quiet else None,
+        raised_at=iso(alarm.raised_at) if alarm.raised_at else None,
         cleared_at=iso(alarm.cleared.at) if alarm.cleared else None,
         cleared_seq=alarm.cleared.seq if alarm.cleared else None,
+        pending=_pending_item(alarm.pending),
+        generation=alarm.generation,
         published=alarm.published,
         correlation_id=alarm.correlation_id or None,
     )

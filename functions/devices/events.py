@@ -2,7 +2,10 @@
 
 from typing import ClassVar
 
+from pydantic import AwareDatetime
+
 from linli.facts import Fact, Place
+from linli.wake import WakeWanted
 
 
 class DeviceRegistered(Fact):
@@ -12,3 +15,22 @@ class DeviceRegistered(Fact):
     device_id: str
     device_class: str
     place: Place
+
+
+class DeviceConditionChanged(Fact):
+    """The cause of an alarm began or ended: a threshold, silence, a lost connection. Never a value.
+
+    Aggregate: `device_id#alarm_type`; its version counts the changes, so `active` is every other one.
+    """
+
+    context: ClassVar[str] = "devices"
+    device_id: str
+    alarm_type: str
+    active: bool
+    changed_at: AwareDatetime
+
+
+class DeviceWakeWanted(WakeWanted):
+    """A device is to be looked at: for silence (rung 0) or a lost connection (rung 1). Aggregate: `device_id#rung`."""
+
+    context: ClassVar[str] = "devices"

@@ -7,16 +7,19 @@ clock stands.
 
 - A row that is not answered is left. Before its minute falls out of those looked at again it is moved to the minute that
   runs, so a busy owner, or an item that fails, is asked every minute and holds up nobody else.
+- Where an owner fails its wakes are asked in halves, down to the item that makes it fail. One that is busy, or fails
+  again and again, is asked no more in this drain.
 - A mark for each shard tells the oldest minute that has not had its last look: minutes in which no worker ran are made
   good, at most 60 in one drain. It moves when a drain has come to its end; one that goes back only costs reading.
 - A row nobody can read is left where it is and logged, four times; it then waits for a person.
 
-What is not seen here: an item committed whose first row was never written. Its owner writes that row from its outbox.
+What is not seen here: an item committed whose first row was never written. Its owner's outbox brings that row.
 
 In an account the minute comes from the schedule's event, not from the worker's watch, so a late event drains its own.
 """
 
 import heapq
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -30,11 +33,17 @@ from linli.errors import Unavailable
 from linli.wake import Answer, Wake
 from timers.domain import LOOKED_BACK, looked_at, partition
 
-BATCH = 25
-"""As many as one write takes."""
+ASKED = 100
+"""Wakes an owner is asked for at once; as many items as it can read in one request."""
+FAILURES = 500
+"""How often an owner may fail in one drain: some seventy items in which it fails, far apart, or all of 250."""
 
 Row = tuple[str, str]
 """Sort key and partition key, in this order because the sort key is the order of the work."""
+
+
+class OwnerFailed(Exception):
+    """Asked, the owner came to no answer that can be read: the fault of one of the items, or its own."""
 
 
 class Owner(Protocol):
@@ -43,8 +52,7 @@ class Owner(Protocol):
     def wake(self, wakes: Sequence[Wake], *, at: datetime) -> Sequence[Answer]:
         """Climb each rung whose generation is still the clock's, and say of each where the clock stands now.
 
-        A wake it could not look at is not answered. Raises Unavailable if it can look at none; if it raises anything
-        else it is asked for each wake alone.
+        A wake it could not look at is not answered. Raises Unavailable if it cannot be asked now, OwnerFailed.
         """
 
 
@@ -67,11 +75,15 @@ class Wakes(Protocol):
 
 @dataclass(frozen=True)
 class Drained:
-    """`left` are the rows not answered; `requests` the store's and one for each time an owner was asked."""
+    """`left` are the rows not answered; `requests` the store's and one for each time an owner was asked.
+
+    `late_seconds` is how long after its due time the oldest row was done with, answered or left.
+    """
 
     answered: int = 0
     left: int = 0
     requests: int = 0
+    late_seconds: float = 0.0
 
 
 def drain(
@@ -90,23 +102,62 @@ def drain(
         leaving |= set(keys[:-LOOKED_BACK])
         if after != mark:
             marks[shard] = after
-    answered = left = asked = 0
+    asking = _Asking(owners, log)
+    answered = left = 0
+    late = 0.0
     for rows in _batches(heapq.merge(*(_rows(store, key) for key in partitions))):
         at = max(clock(), minute)  # a watch that is slow must not make a due clock look early
         batch = _read(rows, log)
-        then: dict[Wake, Wake | None] = {}
-        for owner, wakes in _by_owner(batch).items():
-            answers, times = _ask(owners.get(owner), wakes, at, log)
-            asked += times
-            then |= {answer.wake: answer.then for answer in answers if not _same(answer)}
+        then = asking.answers(dict.fromkeys(batch.values()), at)
         moved = {row: wake for row, wake in batch.items() if wake not in then and row[1] in leaving}
         store.add([*filter(None, then.values()), *moved.values()], now=at)
         store.remove(row for row, wake in batch.items() if wake in then or row in moved)
         done = sum(wake in then for wake in batch.values())
         answered += done
         left += len(rows) - done
+        late = max([late, *((max(clock(), minute) - wake.fire_at).total_seconds() for wake in batch.values())])
     store.set_marks(marks)
-    return Drained(answered, left, store.requests - before + asked)
+    return Drained(answered, left, store.requests - before + asking.times, late)
+
+
+class _Asking:
+    """Asks the owners of one drain, each as long as it answers; `times` counts how often."""
+
+    def __init__(self, owners: Mapping[str, Owner], log: Logger) -> None:
+        self.times = 0
+        self._owners = dict(owners)
+        self._failures: Counter[str] = Counter()
+        self._log = log
+
+    def answers(self, wakes: Iterable[Wake], at: datetime) -> dict[Wake, Wake | None]:
+        """What each answered wake's clock wants now; one that is not due yet is not answered."""
+        owners: dict[str, list[Wake]] = {}
+        for wake in wakes:
+            owners.setdefault(wake.owner, []).append(wake)
+        answers = [answer for owner, asked in owners.items() for answer in self._ask(owner, asked, at)]
+        return {answer.wake: answer.then for answer in answers if not _same(answer)}
+
+    def _ask(self, name: str, wakes: list[Wake], at: datetime) -> list[Answer]:
+        if name not in self._owners:
+            return []
+        self.times += 1
+        try:
+            return [answer for answer in self._owners[name].wake(wakes, at=at) if answer.wake in wakes]
+        except Unavailable as error:
+            self._leave(name, "owner unavailable", error.__cause__ or error)
+            return []
+        except OwnerFailed as error:
+            if len(wakes) == 1:
+                self._log.error("wake failed", owner=name, ref=wakes[0].ref, rung=wakes[0].rung, reason=str(error))
+            self._failures[name] += 1
+            if self._failures[name] == FAILURES:
+                self._leave(name, "owner fails", error)
+        half = len(wakes) // 2
+        return [answer for part in (wakes[:half], wakes[half:]) if half for answer in self._ask(name, part, at)]
+
+    def _leave(self, name: str, what: str, error: BaseException) -> None:
+        self._log.error(what, owner=name, reason=type(error).__name__)
+        self._owners.pop(name)
 
 
 def _rows(store: Wakes, partition_key: str) -> Iterator[Row]:
@@ -120,9 +171,9 @@ def _rows(store: Wakes, partition_key: str) -> Iterator[Row]:
 
 
 def _batches(rows: Iterable[Row]) -> Iterator[list[Row]]:
-    """As many as one write takes, never of two severities."""
+    """As many as an owner is asked for at once, never of two severities."""
     for _, same in groupby(rows, key=lambda row: row[0].split("#", 1)[0]):
-        while batch := list(islice(same, BATCH)):
+        while batch := list(islice(same, ASKED)):
             yield batch
 
 
@@ -134,30 +185,6 @@ def _read(rows: list[Row], log: Logger) -> dict[Row, Wake]:
         except ValueError:
             log.error("wake row unreadable", partition=row[1])
     return wakes
-
-
-def _by_owner(batch: Mapping[Row, Wake]) -> dict[str, list[Wake]]:
-    owners: dict[str, list[Wake]] = {}
-    for wake in dict.fromkeys(batch.values()):
-        owners.setdefault(wake.owner, []).append(wake)
-    return owners
-
-
-def _ask(owner: Owner | None, wakes: list[Wake], at: datetime, log: Logger) -> tuple[Sequence[Answer], int]:
-    """What the owner answers, and how often it was asked; nothing from one that is busy, or that is not there."""
-    if owner is None:
-        return (), 0
-    try:
-        return owner.wake(wakes, at=at), 1
-    except Unavailable:
-        return (), 1
-    except Exception as error:  # noqa: BLE001 one item must not stop the clocks of all the others
-        if len(wakes) == 1:
-            wake = wakes[0]
-            log.error("wake failed", owner=wake.owner, ref=wake.ref, rung=wake.rung, reason=type(error).__name__)
-            return (), 1
-    alone = [_ask(owner, [wake], at, log) for wake in wakes]
-    return [answer for answers, _ in alone for answer in answers], 1 + sum(times for _, times in alone)
 
 
 def _same(answer: Answer) -> bool:

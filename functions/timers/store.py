@@ -8,25 +8,38 @@ minute? Those of its partitions, and nothing that is due later is read to know i
 query a page gives them in the order of the work (ADR 0010). The key says everything: a row written twice is one row.
 """
 
+import os
 from collections.abc import Callable, Iterable, Mapping
 from datetime import datetime
+from functools import cache
 from itertools import islice
 from typing import Any, TypeVar
 
+import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from linli.clock import iso
 from linli.commands import ATTEMPTS, pause
 from linli.errors import Unavailable
-from linli.table import passes
+from linli.table import Row as KernelRow
+from linli.table import TableMeta, TableName, passes
 from linli.wake import Wake
 from timers.domain import bucket, partition, shard_of
-from timers.drain import BATCH, Row
+from timers.drain import Row
 
 PAGE = 500
+BATCH = 25
+"""As many as one write takes."""
 SCHEMA = {"N": "1"}
 
 Written = TypeVar("Written")
+
+
+class TimersRow(KernelRow):
+    """The base of the kernel's rows in this table; the rows of timers hold nothing but their keys."""
+
+    class Meta(TableMeta):
+        table_name = TableName("TIMERS_TABLE")
 
 
 class WakeStore:
@@ -97,6 +110,12 @@ class WakeStore:
             if passes(error):
                 raise Unavailable() from error
             raise
+
+
+@cache
+def wake_store() -> WakeStore:
+    """The function's own, opened when it is first needed."""
+    return WakeStore(boto3.client("dynamodb"), os.environ["TIMERS_TABLE"])
 
 
 def _mark(shard: int) -> Row:

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 
 from alarms import on_device_event, on_device_registered
-from alarms.commands import take_event
-from alarms.domain import KnownDevice, Outcome, event_at, rule_for
+from alarms.commands import hear
+from alarms.domain import KnownDevice, Outcome, event_said, event_terms
 from alarms.events import AlarmCleared, AlarmRaised
 from alarms.store import AlarmStore
 from devices.events import DeviceRegistered
@@ -20,7 +20,7 @@ from tests.fakes import FakeAlarmStore
 from tests.support import CONTEXT, NOW, PLACE, delivery, on_bus, sqs, table_on_moto
 
 DEVICE = KnownDevice("device-1", "smoke_detector", PLACE)
-RULE = rule_for("smoke_detector", "smoke")
+TERMS = event_terms("smoke_detector", "smoke")
 
 
 @pytest.fixture(params=["fake", "real"])
@@ -39,8 +39,8 @@ def table() -> Iterator[AlarmStore]:
 
 
 def take(store: Any, seq: int, *, active: bool) -> Outcome | None:
-    event = event_at(NOW + timedelta(seconds=seq), seq, active=active, received_at=NOW)
-    taken = take_event(DEVICE, RULE, event, correlation_id=f"trace-{seq}", store=store, clock=lambda: NOW)
+    event = event_said(NOW + timedelta(seconds=seq), seq, active=active, received_at=NOW)
+    taken = hear(DEVICE, TERMS, event, correlation_id=f"trace-{seq}", store=store, clock=lambda: NOW)
     return taken and taken[1]
 
 
@@ -59,7 +59,7 @@ def test_every_message_is_kept_once_and_the_alarm_moves_once(store: Any) -> None
     outcomes = [take(store, 1, active=True), take(store, 2, active=True), take(store, 3, active=False)]
     assert outcomes == [Outcome.RAISED, Outcome.REPEATED, Outcome.CLEARED]
     assert [take(store, seq, active=seq < 3) for seq in (3, 1, 2)] == [None, None, None]
-    alarm = store.alarm(DEVICE, RULE)
+    alarm = store.alarm(DEVICE, TERMS)
     assert (alarm.version, alarm.active, alarm.occurrences) == (3, False, 2)
     history = [(s.action, s.state) for s in store.history("device-1", "smoke")]
     assert history == [("raised", "active"), ("repeated", "active"), ("cleared", "cleared")]
@@ -123,7 +123,7 @@ def test_a_batch_takes_what_it_can_and_parks_what_it_cannot_read(table: AlarmSto
         ("seq", "int_type"),
         ("state", "literal_error"),
     ]
-    assert table.alarm(DEVICE, RULE).place == PLACE
+    assert table.alarm(DEVICE, TERMS).place == PLACE
 
 
 def test_an_unknown_thing_is_tried_again_and_parked_at_the_last_receive(table: AlarmStore) -> None:

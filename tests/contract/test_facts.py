@@ -94,6 +94,9 @@ def test_every_subscription_was_found() -> None:
         "AlarmRaised",
         "AlarmCleared",
         "DutyRosterChanged",
+        "DeviceConditionChanged",
+        "DeviceWakeWanted",
+        "AlarmWakeWanted",
     }
 
 
@@ -102,8 +105,12 @@ def test_every_version_of_a_fact_is_understood_by_its_subscribers(context: str, 
     bodies = [on_bus(Envelope.model_validate(sample(path.name))) for path in sorted(SAMPLES.glob(f"{fact}-v*.json"))]
     assert bodies
     with table_on_moto(context):
+        if fact == "DeviceConditionChanged":
+            registered = on_bus(Envelope.model_validate(sample("DeviceRegistered-v1.json")))
+            handler_of("alarms.on_device_registered.handler")(sqs(registered), CONTEXT)
         assert handler_of(dotted)(sqs(*bodies, *bodies), CONTEXT) == {"batchItemFailures": []}
-        assert parked(importlib.import_module(dotted.rsplit(".", 1)[0]).store) == []
+        module = importlib.import_module(dotted.rsplit(".", 1)[0])
+        assert parked(getattr(module, "store", module)) == []
 
 
 def test_a_fact_of_an_unknown_version_is_parked_not_guessed() -> None:

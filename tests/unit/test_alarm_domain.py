@@ -6,23 +6,34 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from alarms.domain import Alarm, Event, Moment, Outcome, apply, event_at, rule_for
+from alarms.domain import (
+    Alarm,
+    Moment,
+    Outcome,
+    Said,
+    Terms,
+    apply,
+    event_said,
+    event_terms,
+)
 from linli.errors import Unreadable
 from linli.facts import Place
 
 NOW = datetime(2026, 11, 23, 8, 0, tzinfo=UTC)
 PLACE = Place(path=("34", "3401", "340104", "340104002", "340104002001"), grid_id="340104002001001")
 QUIET = Alarm("device", "smoke", "critical", PLACE)
+AT_ONCE = Terms("smoke", "critical")
 
 
-def said(second: int, *, active: bool) -> Event:
-    return Event(Moment(NOW + timedelta(seconds=second), second), str(second), active)
+def said(second: int, *, active: bool) -> Said:
+    at = NOW + timedelta(seconds=second)
+    return Said(Moment(at, second), str(second), active, received_at=at)
 
 
-def play(*events: Event) -> tuple[Alarm, list[Outcome]]:
+def play(*events: Said, terms: Terms = AT_ONCE) -> tuple[Alarm, list[Outcome]]:
     alarm, outcomes = QUIET, []
     for number, event in enumerate(events):
-        alarm, outcome = apply(alarm, event, alarm_id=f"alarm-{number}", correlation_id=f"trace-{number}")
+        alarm, outcome = apply(alarm, event, terms, alarm_id=f"alarm-{number}", correlation_id=f"trace-{number}")
         outcomes.append(outcome)
     return alarm, outcomes
 
@@ -74,26 +85,26 @@ def test_the_last_event_in_the_devices_order_decides(pairs: list[tuple[int, bool
 
 def test_a_clock_years_off_does_not_silence_the_detector() -> None:
     wrong = datetime(1970, 1, 1, tzinfo=UTC)
-    event = event_at(wrong, 7, active=True, received_at=NOW)
+    event = event_said(wrong, 7, active=True, received_at=NOW)
     assert event.moment == Moment(NOW, 7)
-    assert event.identity != event_at(wrong, 7, active=True, received_at=NOW + timedelta(days=1)).identity
-    assert event.identity == event_at(wrong, 7, active=True, received_at=NOW + timedelta(minutes=5)).identity
+    assert event.identity != event_said(wrong, 7, active=True, received_at=NOW + timedelta(days=1)).identity
+    assert event.identity == event_said(wrong, 7, active=True, received_at=NOW + timedelta(minutes=5)).identity
 
 
 @pytest.mark.parametrize("minutes", [-24 * 60, -1, 0, 10])
 def test_a_buffered_event_is_ordered_by_its_device(minutes: int) -> None:
     at = NOW + timedelta(minutes=minutes)
-    assert event_at(at, 1, active=True, received_at=NOW).moment.at == at
+    assert event_said(at, 1, active=True, received_at=NOW).moment.at == at
 
 
 def test_a_clock_that_ran_ahead_does_not_silence_the_detector_when_it_is_set_right() -> None:
-    ahead = event_at(NOW + timedelta(hours=8), 1, active=False, received_at=NOW)
+    ahead = event_said(NOW + timedelta(hours=8), 1, active=False, received_at=NOW)
     later = NOW + timedelta(minutes=1)
-    real = event_at(later, 2, active=True, received_at=later)
+    real = event_said(later, 2, active=True, received_at=later)
     assert play(ahead, real)[1] == [Outcome.IGNORED, Outcome.RAISED]
 
 
 def test_an_event_the_class_does_not_have_is_unreadable() -> None:
     with pytest.raises(Unreadable) as refused:
-        rule_for("smoke_detector", "fall")
+        event_terms("smoke_detector", "fall")
     assert refused.value.field == "event"

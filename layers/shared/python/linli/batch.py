@@ -54,10 +54,15 @@ def consume(
 
 def read_fact(body: str, data: type[Data], *, version: int) -> tuple[Envelope, Data]:
     """The fact named like `data` in an EventBridge message; Unreadable if it is another, or of another version."""
-    fact = read(_OnBus, body).detail
+    fact = read_envelope(body)
     if (fact.type, fact.version) != (data.__name__, version):
         raise Unreadable("version", reason=f"{fact.type} v{fact.version}")
     return fact, read(data, json.dumps(fact.data))
+
+
+def read_envelope(body: str) -> Envelope:
+    """The fact in an EventBridge message, whichever it is."""
+    return read(_OnBus, body).detail
 
 
 def read(model: type[Data], text: str | bytes) -> Data:

@@ -126,6 +126,10 @@ class DeviceClass(_Data):
             raise ValueError("an alarm type has two rules")
         if {rule.event for rule in self.alarms if rule.on == "event"} != self.events.keys():
             raise ValueError("every event has a rule, and every rule of an event its event")
+        if any(
+            rule.on_delay_seconds and self.events[rule.event].momentary for rule in self.alarms if rule.on == "event"
+        ):
+            raise ValueError("what is momentary cannot last for an on-delay")
         if not {rule.metric for rule in self.alarms if rule.on == "threshold"} <= self.metrics.keys():
             raise ValueError("a threshold on a metric the class does not have")
         return self
