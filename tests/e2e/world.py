@@ -34,13 +34,13 @@ def demonstration(folder: Path) -> Iterator[Demonstration]:
         yield Demonstration(runtime, outputs)
 
 
-def until(what: str, look: Callable[[], Any]) -> Any:
-    give_up = time.monotonic() + PATIENCE
+def until(what: str, look: Callable[[], Any], *, patience: float = PATIENCE) -> Any:
+    give_up = time.monotonic() + patience
     while time.monotonic() < give_up:
         if found := look():
             return found
         time.sleep(0.1)
-    raise AssertionError(f"{what} did not happen within {PATIENCE} s")
+    raise AssertionError(f"{what} did not happen within {patience} s")
 
 
 class World:
