@@ -5,13 +5,14 @@ from typing import Annotated, Any, Literal
 from pydantic import StringConstraints
 
 from alarms.commands import take_event
-from alarms.domain import event_at, rule_for
+from alarms.domain import Outcome, event_at, rule_for
 from alarms.store import AlarmStore
 from linli.batch import consume, read
 from linli.clock import utc_now
 from linli.errors import NotYet
 from linli.ingest import Delivery, DeviceCounter, DeviceTime, FromDevice
 from linli.log import logger
+from linli.metrics import Metric, emit
 
 log = logger("alarms")
 store = AlarmStore()
@@ -39,6 +40,8 @@ def take_delivery(body: str) -> None:
     rule = rule_for(device.device_class, message.event)
     said = event_at(message.at, message.seq, active=message.state == "active", received_at=delivery.received_at)
     taken = take_event(device, rule, said, correlation_id=delivery.trace, store=store, clock=utc_now)
+    if taken and taken[1] in (Outcome.RAISED, Outcome.PASSED):
+        emit(Metric.ALARM_DELAY, max(0, (utc_now() - delivery.received_at).total_seconds()), context="alarms")
     log.info(
         "event taken" if taken else "event seen before",
         thing=delivery.thing,
