@@ -7,7 +7,9 @@ from collections import Counter
 from itertools import pairwise
 from typing import Any
 
+import botocore.session
 import pytest
+from botocore import xform_name
 
 from linli.metrics import Metric
 from tests.support import ROOT, template
@@ -111,6 +113,34 @@ def test_every_alarm_has_its_section_in_the_runbook_and_every_section_its_alarm(
     }
     runbook = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
     assert anchors == ORDERED == set(re.findall(r"^## ([a-z0-9-]+)$", runbook, re.MULTILINE))
+
+
+def test_the_commands_of_the_runbook_are_such_and_name_what_exists() -> None:
+    runbook = (ROOT / "docs" / "runbook.md").read_text(encoding="utf-8")
+    commands = [line.strip() for line in re.sub(r"\\\n\s+", "", runbook).split("\n") if re.match(r"    aws \w", line)]
+    assert len(commands) >= 15
+    session = botocore.session.get_session()
+    for command in commands:
+        _, service, name, *rest = command.split()
+        if (service, name) == ("logs", "tail"):  # the command line's own
+            continue
+        model = session.get_service_model(service)
+        operations = {xform_name(one, "-"): model.operation_model(one) for one in model.operation_names}
+        known = {xform_name(member, "-") for member in operations[name].input_shape.members}
+        asked = {word.removeprefix("--").removeprefix("no-") for word in rest if word.startswith("--")}
+        assert asked <= known | {"query", "output"}, command
+    groups = {item["LogGroupName"] for _, item in resources("AWS::Logs::LogGroup")}
+    named_groups = set(re.findall(r"/linli/linli/([a-z-]+[a-z])", runbook))
+    here = {name for name in named_groups if "timers" in TEMPLATES or not name.startswith("timers-")}
+    assert here and {f"/linli/${{Prefix}}/{name}" for name in here} <= groups
+    targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
+    assert set(re.findall(r"`make ([a-z-]+)", runbook)) - {"redrive"} <= targets
+
+
+def test_every_log_is_kept_180_days() -> None:
+    groups = resources("AWS::Logs::LogGroup")
+    assert len(groups) > len(FUNCTIONS)
+    assert {item["RetentionInDays"] for _, item in groups} == {180}
 
 
 def test_the_reason_of_every_threshold_stands_above_it() -> None:
