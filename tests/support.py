@@ -128,3 +128,16 @@ def request(
         "body": body if body is None or isinstance(body, str) else json.dumps(body),
         "isBase64Encoded": False,
     }
+
+
+def emitted(output: str) -> list[tuple[str, str, float, dict[str, str]]]:
+    """(namespace, metric, value, all else the line says) of every metric in what was printed, as CloudWatch reads it."""
+    found = []
+    for line in output.splitlines():
+        said = json.loads(line) if line.startswith("{") else {}
+        for group in said.pop("_aws", {}).get("CloudWatchMetrics", []):
+            for metric in group["Metrics"]:
+                (value,) = said.pop(metric["Name"])
+                found.append((group["Namespace"], metric["Name"], value, said))
+            assert group["Dimensions"] == [["context"]]
+    return found

@@ -5,12 +5,13 @@ from typing import Annotated, Any, Literal
 from pydantic import StringConstraints
 
 from alarms.commands import hear
-from alarms.domain import UnknownThing, event_said, event_terms
+from alarms.domain import Outcome, UnknownThing, event_said, event_terms
 from alarms.store import AlarmStore
 from linli.batch import consume, read
 from linli.clock import utc_now
 from linli.ingest import Delivery, DeviceCounter, DeviceTime, FromDevice
 from linli.log import logger
+from linli.metrics import Metric, emit
 
 log = logger("alarms")
 store = AlarmStore()
@@ -38,6 +39,8 @@ def take_delivery(body: str) -> None:
     terms = event_terms(device.device_class, message.event)
     said = event_said(message.at, message.seq, active=message.state == "active", received_at=delivery.received_at)
     taken = hear(device, terms, said, correlation_id=delivery.trace, store=store, clock=utc_now)
+    if taken and taken[1] in (Outcome.RAISED, Outcome.PASSED):
+        emit(Metric.ALARM_DELAY, max(0, (utc_now() - delivery.received_at).total_seconds()), context="alarms")
     log.info(
         "event taken" if taken else "event seen before",
         thing=delivery.thing,

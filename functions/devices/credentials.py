@@ -6,6 +6,9 @@ from dataclasses import dataclass, field
 
 import boto3
 from botocore.exceptions import ClientError
+from cryptography.x509 import load_pem_x509_certificate
+
+from linli.metrics import Metric, emit
 
 
 @dataclass(frozen=True)
@@ -26,6 +29,7 @@ class CertificateIssuer:
     def issue(self, device_id: str) -> Credentials:
         self._iot.create_thing(thingName=device_id)
         made = self._iot.create_keys_and_certificate(setAsActive=False)
+        emit(Metric.CERTIFICATE_LIFE, _days_of_life(made["certificatePem"]), context="devices")
         self._iot.attach_policy(policyName=self._policy, target=made["certificateArn"])
         self._iot.attach_thing_principal(thingName=device_id, principal=made["certificateArn"])
         return Credentials(
@@ -60,3 +64,8 @@ class CertificateIssuer:
 
     def _set(self, certificate_id: str, status: str) -> None:
         self._iot.update_certificate(certificateId=certificate_id, newStatus=status)
+
+
+def _days_of_life(pem: str) -> int:
+    certificate = load_pem_x509_certificate(pem.encode())
+    return (certificate.not_valid_after_utc - certificate.not_valid_before_utc).days

@@ -10,6 +10,7 @@ from identity.tokens import Issuer, KeySet, Refused, Verifier, fetch_keys
 from linli.access import Caller, Post
 from linli.clock import utc_now
 from linli.log import logger
+from linli.metrics import Metric, emit
 
 log = logger("identity")
 accounts = AccountStore()
@@ -23,6 +24,7 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
         caller = _caller(event)
     except Refused as refused:
         log.info("token refused", reason=refused.reason, route=event.get("routeKey"))
+        emit(Metric.TOKENS_REFUSED, 1, context="identity", reason=refused.reason)
         return {"isAuthorized": True, "context": {"refused": refused.reason}}
     log.info("token accepted", subject=caller.subject, route=event.get("routeKey"))
     return {"isAuthorized": True, "context": {"principal": caller.to_context()}}

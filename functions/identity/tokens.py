@@ -10,6 +10,7 @@ import jwt
 import urllib3
 
 from linli.clock import Clock
+from linli.metrics import Metric, emit
 
 LEEWAY_SECONDS = 60
 KEYS_FRESH_FOR = timedelta(hours=1)
@@ -80,10 +81,15 @@ class KeySet:
         raise Refused("key-unknown")
 
     def _refresh(self, now: datetime) -> None:
+        """A failure is counted also where the keys at hand are still good: they are so for a day at most."""
         self._tried_at = now
-        published = self._fetch().get("keys")
-        if not isinstance(published, list):
-            raise KeysUnreachable("the answer holds no keys")
+        try:
+            published = self._fetch().get("keys")
+            if not isinstance(published, list):
+                raise KeysUnreachable("the answer holds no keys")
+        except KeysUnreachable as error:
+            emit(Metric.ISSUER_UNREACHABLE, 1, context="identity", reason=str(error))
+            raise
         self._keys = dict(filter(None, map(self._usable, published)))
         self._fetched_at = now
 

@@ -5,7 +5,7 @@ A row that is published twice (the relay died in between) carries the same `even
 
 import json
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from itertools import islice
@@ -89,6 +89,25 @@ def missed(tables: Iterable[str], *, dynamodb: Any, now: datetime) -> Iterable[O
             for page in pages:
                 for item in page["Items"]:
                     yield Outboxed(table, item["pk"]["S"], item["sk"]["S"], item["fact"]["S"])
+
+
+class Counted:
+    """Rows on their way through: how many there were, and the oldest one's event id, whose beginning is its time."""
+
+    def __init__(self, rows: Iterable[Outboxed]) -> None:
+        self._rows = rows
+        self.rows = 0
+        self.oldest: str | None = None
+
+    def __iter__(self) -> Iterator[Outboxed]:
+        for row in self._rows:
+            self.rows += 1
+            self.oldest = min(self.oldest or row.sk, row.sk)
+            yield row
+
+    def age(self, now: datetime) -> timedelta:
+        """Of the oldest row; none if there was no row."""
+        return now - ULID.from_str(self.oldest).datetime if self.oldest else timedelta()
 
 
 def _entry(row: Outboxed) -> dict[str, str]:

@@ -8,6 +8,7 @@ from linli.batch import consume, read_fact
 from linli.clock import utc_now
 from linli.facts import Place
 from linli.log import logger
+from linli.metrics import Metric, emit
 from tickets.detectors import Alarm, alarm_raised
 from tickets.store import TicketStore
 
@@ -37,6 +38,8 @@ def on_alarm_raised(body: str) -> None:
         **dict(said),
     )
     ticket = alarm_raised(alarm, store=store, clock=utc_now)
+    if ticket:
+        emit(Metric.TICKET_DELAY, max(0, (utc_now() - fact.occurred_at).total_seconds()), context="tickets")
     log.info(
         "alarm taken" if ticket else "alarm seen before",
         alarm_id=said.alarm_id,

@@ -4,12 +4,12 @@ import os
 from typing import Any
 
 import boto3
-from aws_lambda_powertools.metrics import MetricUnit, single_metric
 from botocore.config import Config
 
 from linli.batch import consume, read
 from linli.clock import utc_now
 from linli.log import logger
+from linli.metrics import Metric, emit
 from linli.table import Table
 from timers.drain import drain
 from timers.messages import DueMinute
@@ -32,5 +32,4 @@ def drain_minute(body: str) -> None:
     owners = invoked_owners(os.environ["WAKE_OWNERS"], functions)
     drained = drain(due.minute, due.shards, owners=owners, store=wake_store(), clock=utc_now, log=log)
     log.info("minute drained", minute=due.minute.isoformat(), shards=due.shards, **vars(drained))
-    with single_metric("TimersLateSeconds", MetricUnit.Seconds, drained.late_seconds) as metric:
-        metric.add_dimension("context", "timers")
+    emit(Metric.TIMERS_LATE, drained.late_seconds, context="timers")

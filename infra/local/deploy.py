@@ -35,7 +35,7 @@ def deploy(runtime: Runtime, built_template: Path, overrides: dict[str, str], *,
 def local_parameters(runtime: Runtime, built_template: Path) -> dict[str, str]:
     """The parameters that differ on this machine, as far as the root declares them."""
     declared = load(built_template).get("Parameters", {})
-    local = {"CognitoEndpoint": runtime.endpoint}
+    local = {"CognitoEndpoint": runtime.endpoint, "MetricMath": "no"}
     return {name: value for name, value in local.items() if name in declared}
 
 

@@ -67,6 +67,7 @@ def decide(situation: Situation) -> Verdict:
     verdict = Verdict()
     _judge_account(situation, verdict)
     _judge_build(situation, verdict)
+    _judge_watch(situation.parameters, verdict)
     for unknown in sorted(situation.parameters.keys() - situation.declared):
         verdict.blockers.append(f"template.yaml has no parameter {unknown}")
     if situation.parameters.get("OidcIssuer") and not situation.parameters.get("OidcAudience"):
@@ -98,6 +99,16 @@ def _judge_build(situation: Situation, verdict: Verdict) -> None:
         )
     elif not situation.built.get("pyc"):
         verdict.blockers.append("the cloud build has no .pyc files: make build-cloud with a Python 3.13")
+
+
+def _judge_watch(parameters: dict[str, str], verdict: Verdict) -> None:
+    if parameters.get("OperatorEmail"):
+        if not parameters.get("MonthlyBudget"):
+            verdict.notes.append("no MonthlyBudget: spend is not watched")
+        return
+    verdict.notes.append("no OperatorEmail: alarms tell nobody, they show on the dashboard only")
+    if parameters.get("MonthlyBudget"):
+        verdict.blockers.append("MonthlyBudget needs OperatorEmail, who is told")
 
 
 def configured_parameters(config: Path, given: list[str]) -> dict[str, str]:

@@ -21,11 +21,16 @@ UNTAGGABLE = {
     "AWS::ApiGatewayV2::Authorizer",
     "AWS::ApiGatewayV2::Integration",
     "AWS::ApiGatewayV2::Route",
+    "AWS::CloudWatch::Dashboard",
     "AWS::Cognito::UserPoolClient",
     "AWS::Cognito::UserPoolDomain",
+    "AWS::IoT::AccountAuditConfiguration",
     "AWS::Lambda::EventInvokeConfig",
     "AWS::Lambda::LayerVersion",
     "AWS::Lambda::Permission",
+    "AWS::Logs::MetricFilter",
+    "AWS::SNS::Subscription",
+    "AWS::SNS::TopicPolicy",
     "AWS::SQS::QueuePolicy",
 }
 
@@ -199,15 +204,16 @@ def test_every_queue_but_the_dead_letters_has_its_reader() -> None:
 def test_no_role_may_more_than_its_statements_and_its_log(context: str) -> None:
     for name, item in TRANSLATED[context].items():
         if item["Type"] == "AWS::IAM::Role":
-            managed = [str(arn).rpartition("/")[2] for arn in item["Properties"].get("ManagedPolicyArns", [])]
-            assert set(managed) <= {"AWSLambdaBasicExecutionRole"}, name
+            managed = [re.findall(r"\w+", str(arn))[-1] for arn in item["Properties"].get("ManagedPolicyArns", [])]
+            assert set(managed) <= {"AWSLambdaBasicExecutionRole", "AWSIoTDeviceDefenderAudit"}, name
 
 
 @pytest.mark.parametrize("context", sorted(TRANSLATED))
 def test_what_can_be_tagged_says_its_context(context: str) -> None:
     for name, item in TRANSLATED[context].items():
         if item["Type"] not in UNTAGGABLE:
-            tags = item["Properties"].get("UserPoolTags") or item["Properties"].get("Tags", [])
+            named = (item["Properties"].get(name) for name in ("Tags", "UserPoolTags", "ResourceTags"))
+            tags: Any = next(filter(None, named), [])
             pairs = tags if isinstance(tags, dict) else {tag["Key"]: tag["Value"] for tag in tags}
             own = name.lower() if item["Type"] == "AWS::CloudFormation::Stack" else "shared"
             assert pairs.get("context") == (own if context == "template" else context), name

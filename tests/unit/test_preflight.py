@@ -10,8 +10,8 @@ from infra.local.preflight import Situation, configured_parameters, decide, part
 READY = Situation(
     region="eu-central-1",
     account="123456789012",
-    parameters={},
-    declared=frozenset({"OidcIssuer", "OidcAudience", "Architecture"}),
+    parameters={"OperatorEmail": "operators@example.org", "MonthlyBudget": "1000"},
+    declared=frozenset({"OidcIssuer", "OidcAudience", "Architecture", "OperatorEmail", "MonthlyBudget"}),
     python313="/usr/bin/python3.13",
     built={"architecture": "arm64", "pyc": True},
 )
@@ -46,12 +46,22 @@ def test_china_with_an_issuer_passes_and_says_what_is_missing() -> None:
         ({"architecture": "x86_64"}, "x86_64"),
         ({"parameters": {"Oidcissuer": "x"}}, "Oidcissuer"),
         ({"parameters": {"OidcIssuer": "https://issuer.example"}}, "OidcAudience"),
+        ({"parameters": {"MonthlyBudget": "1000"}}, "OperatorEmail"),
     ],
 )
 def test_each_lack_stops_the_deploy(changed: dict[str, object], word: str) -> None:
     blockers = decide(replace(READY, **changed)).blockers  # type: ignore[arg-type]
     assert len(blockers) == 1
     assert word in blockers[0]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "word"), [({}, "OperatorEmail"), ({"OperatorEmail": "operators@example.org"}, "MonthlyBudget")]
+)
+def test_what_nobody_is_told_of_is_said_and_stops_nothing(parameters: dict[str, str], word: str) -> None:
+    verdict = decide(replace(READY, parameters=parameters))
+    assert verdict.blockers == []
+    assert [word in line for line in verdict.notes] == [True]
 
 
 def test_partitions() -> None:

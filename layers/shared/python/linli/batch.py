@@ -12,6 +12,7 @@ from pydantic import BaseModel, ValidationError
 from linli.clock import Clock
 from linli.errors import KeyReused, LinliError, Unreadable
 from linli.facts import Envelope
+from linli.metrics import Metric, emit
 from linli.table import Parked, Table, passes
 
 RECEIVES = 18
@@ -46,6 +47,7 @@ def consume(
                 raise
             parked = Parked(source, reason, field, record.body.encode(), record.message_id)
             table.park(parked, at=clock())
+            emit(Metric.PARKED, 1, context=log.service, source=source, reason=_kind(error))
 
     processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
     answer = process_partial_response(event=event, record_handler=one, processor=processor, context=context)
@@ -80,6 +82,11 @@ class _OnBus(BaseModel):
 
 def _given_up(error: Exception, receives: int) -> bool:
     return isinstance(error, Unreadable | KeyReused) or (receives >= RECEIVES and not passes(error))
+
+
+def _kind(error: Exception) -> str:
+    """One of a handful of reasons, whatever the message said."""
+    return error.code if isinstance(error, LinliError) else "unexpected"
 
 
 def _reason(error: Exception) -> tuple[str, str | None]:
