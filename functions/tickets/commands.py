@@ -86,7 +86,7 @@ def step_ticket(
         at = clock()
         post_id = actor.post_id or ""
         after = take_step(ticket, wanted.step, post_id=post_id, subject=actor.subject, note=wanted.note)
-        note = seal_note(after, wanted.note, at=at, seals=seals) if wanted.note else None
+        note = seal_note(after, after.version, wanted.note, at=at, seals=seals) if wanted.note else None
         text = seal_text(after, after.unsealed, at=at, seals=seals) if after.unsealed else None
         after = replace(after, unsealed=None)
         done = Step(wanted.step, at, actor.subject, ticket.correlation_id, post=post_id, state=after.state, sealed=note)

@@ -30,9 +30,9 @@ def seal_text(ticket: Ticket, text: str, *, at: datetime, seals: Seals) -> bytes
     return seals.seal(text, _text_at(ticket.ticket_id), county=ticket.place.county, at=at)
 
 
-def seal_note(ticket: Ticket, note: str, *, at: datetime, seals: Seals) -> bytes:
-    """The note of the step that led to the ticket's version."""
-    return seals.seal(note, _note_at(ticket.ticket_id, ticket.version), county=ticket.place.county, at=at)
+def seal_note(ticket: Ticket, number: int, note: str, *, at: datetime, seals: Seals) -> bytes:
+    """The note of the ticket's step with this number, which is the version the step led to."""
+    return seals.seal(note, _note_at(ticket.ticket_id, number), county=ticket.place.county, at=at)
 
 
 def opened(ticket: Ticket, told: Told, *, seals: Seals) -> Shown:
