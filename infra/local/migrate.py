@@ -61,7 +61,11 @@ def main(arguments: list[str]) -> int:
             f"已改写 rewritten {counts.rewritten}，期间变动 changed meanwhile {counts.changed}"
         )
     left = sum(counts.old - (0 if options.dry_run else counts.rewritten) for counts in counted.values())
-    print("  无旧版数据 / nothing old is left" if not left else f"  仍有旧版数据 {left} 行 / {left} old rows are left: run it again")
+    print(
+        "  无旧版数据 / nothing old is left"
+        if not left
+        else f"  仍有旧版数据 {left} 行 / {left} old rows are left: run it again"
+    )
     return 0
 
 
