@@ -143,7 +143,7 @@ def test_a_functions_rights_are_narrow(context: str, name: str, item: dict[str, 
                 name,
             )
         if context != "relay" and any(action.startswith("dynamodb:") for action in actions):
-            assert {target.split(".")[0] for _, target in references(statement["Resource"])} == {"Table"}
+            assert {target.split(".")[0] for _, target in references(statement["Resource"])} == {"TableName"}
 
 
 @pytest.mark.parametrize(("context", "name", "item"), FUNCTIONS, ids=lambda value: str(value)[:30])
