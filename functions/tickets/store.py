@@ -189,9 +189,9 @@ class TicketStore:
         """
         before = TicketRow.pk.does_not_exist() if ticket.version == 1 else TicketRow.version == ticket.version - 1
         puts = [
-            Put(_ticket_row(ticket), before),
+            Put(ticket_row(ticket), before),
             self.table.step_put(ticket_key(ticket.ticket_id), ticket.version, step),
-            *([_sensor_put(heard)] if heard else []),
+            *([sensor_put(heard)] if heard else []),
             *([Put(TextRow(ticket_key(ticket.ticket_id), "TEXT", sealed=text))] if text else []),
         ]
         self.table.commit(puts, at=step.at, command=command, facts=facts)
@@ -204,7 +204,7 @@ class TicketStore:
 
     def save_sensor(self, heard: HeardSensor, *, at: datetime, command: Command) -> None:
         """What a detector said where it changes no ticket. Raises StaleVersion, Repeated."""
-        self.table.commit([_sensor_put(heard)], at=at, command=command)
+        self.table.commit([sensor_put(heard)], at=at, command=command)
 
     def roster(self, grid_id: str) -> Roster | None:
         """The grid's roster, None if none was published."""
@@ -296,7 +296,7 @@ def _ticket(ticket_id: str, row: TicketRow) -> Ticket:
     )
 
 
-def _ticket_row(ticket: Ticket) -> TicketRow:
+def ticket_row(ticket: Ticket) -> TicketRow:
     opened = ticket.state is not State.CLOSED
     due_at = iso(ticket.due_at)
     opened_at = iso(ticket.opened_at)
@@ -327,7 +327,7 @@ def _ticket_row(ticket: Ticket) -> TicketRow:
     )
 
 
-def _sensor_put(heard: HeardSensor) -> Put:
+def sensor_put(heard: HeardSensor) -> Put:
     row = SensorRow(
         f"SENSOR#{heard.sensor.aggregate_id}",
         "S",
