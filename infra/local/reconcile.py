@@ -36,6 +36,7 @@ from linli.errors import StaleVersion
 from linli.facts import Envelope, Fact, envelope
 from linli.table import Step
 from linli.versions import Item
+from tickets.domain import State
 from tickets.mending import MendingStore
 from tickets.repair import BY, Finding, Inspection
 from tickets.store import HeardSensor
@@ -99,11 +100,15 @@ class Agreement:
         alarm = self._alarms.alarm(device, rule)
         heard = self._tickets.sensor(alarm.aggregate_id)
         known = heard.sensor.version if heard else 0
-        if known < alarm.published:
+        if known < alarm.published or (alarm.active and heard and heard.sensor.active and not self._has_ticket(heard)):
             kind = "alarm-without-its-ticket" if alarm.active else "end-of-alarm-unheard"
             yield Finding(kind, alarm.aggregate_id, lambda: self._tell(alarm, known))
         elif heard and known == alarm.published and heard.sensor.active != alarm.active:
             yield Finding("alarm-otherwise-than-heard", alarm.aggregate_id, lambda: self._tell_anew(alarm))
+
+    def _has_ticket(self, heard: HeardSensor) -> bool:
+        ticket = self._tickets.find(heard.ticket_id) if heard.ticket_id else None
+        return ticket is not None and ticket.state is not State.CLOSED
 
     def _heard(self, aggregate_id: str) -> Iterator[Finding]:
         """An alarm restored to before what `tickets` heard: its next fact would count as an old one."""

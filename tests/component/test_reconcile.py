@@ -44,8 +44,12 @@ class World:
         self.said = 0
 
     def rows(self, context: str, prefix: str = "") -> list[Item]:
-        pages = self.dynamodb.get_paginator("scan").paginate(TableName=f"linli-{context}")
-        return [item for page in pages for item in page["Items"] if item["pk"]["S"].startswith(prefix)]
+        pages = self.dynamodb.get_paginator("scan").paginate(
+            TableName=f"linli-{context}",
+            FilterExpression="begins_with(pk, :prefix)",
+            ExpressionAttributeValues={":prefix": {"S": prefix}},
+        )
+        return [item for page in pages for item in page["Items"]]
 
     def row(self, context: str, pk: str, sk: str) -> Item:
         key = {"pk": {"S": pk}, "sk": {"S": sk}}
@@ -54,6 +58,11 @@ class World:
     def put(self, context: str, item: Item) -> None:
         self.dynamodb.put_item(TableName=f"linli-{context}", Item=item)
 
+    def fill(self, context: str, items: list[Item]) -> None:
+        for start in range(0, len(items), 25):
+            puts = [{"PutRequest": {"Item": item}} for item in items[start : start + 25]]
+            self.dynamodb.batch_write_item(RequestItems={f"linli-{context}": puts})
+
     def drop(self, context: str, pk: str, sk: str) -> None:
         self.dynamodb.delete_item(TableName=f"linli-{context}", Key={"pk": {"S": pk}, "sk": {"S": sk}})
 
@@ -61,8 +70,7 @@ class World:
         """The table as it was."""
         for item in self.rows(context):
             self.drop(context, item["pk"]["S"], item["sk"]["S"])
-        for item in items:
-            self.put(context, item)
+        self.fill(context, items)
 
     def relay(self) -> None:
         """What the outboxes hold reaches its readers."""
@@ -171,8 +179,7 @@ def morning() -> dict[str, list[Item]]:
 def world(morning: dict[str, list[Item]]) -> Iterator[World]:
     with empty() as world:
         for context, items in morning.items():
-            for item in items:
-                world.put(context, item)
+            world.fill(context, items)
         yield world
 
 
@@ -223,6 +230,11 @@ def device_registered_after(world: World) -> None:
     before = world.rows("alarms")
     world.device("new")
     world.restore("alarms", before)
+
+
+def detectors_row_forgot_its_ticket(world: World) -> None:
+    row = world.row("tickets", "SENSOR#alarming#smoke", "S")
+    world.put("tickets", {name: value for name, value in row.items() if name != "ticket_id"})
 
 
 def ticket_row_gone(world: World) -> None:
@@ -303,7 +315,8 @@ PLANTED: dict[Callable[[World], None], tuple[list[str], list[str]]] = {
     alarms_restored_to_before: (["alarm-behind-what-was-heard"] * 2, []),
     alarms_went_on_after_their_restore: (["alarm-otherwise-than-heard"], []),
     device_registered_after: (["device-unknown-to-alarms"], []),
-    ticket_row_gone: (["sensor-without-its-ticket", "ticket-lost"], ["ticket-lost"]),
+    detectors_row_forgot_its_ticket: (["alarm-without-its-ticket", "sensor-behind-its-ticket"], []),
+    ticket_row_gone: (["alarm-without-its-ticket", "sensor-without-its-ticket", "ticket-lost"], ["ticket-lost"]),
     step_gone: (["step-lost"], []),
     ticket_one_step_behind: (["ticket-behind-its-steps"], []),
     ticket_behind_with_a_hole: (["ticket-behind-its-steps"], ["ticket-behind-its-steps"]),
@@ -345,6 +358,13 @@ def test_after_alarms_were_restored_the_detectors_next_word_is_heard(world: Worl
     world.smoke("alarming", active=True)
     assert world.ticket_of("alarming").sensor.active  # type: ignore[union-attr]
     assert world.found() == []
+
+
+def test_a_detectors_row_that_forgot_its_ticket_leads_to_it_again(world: World) -> None:
+    ticket = world.ticket_of("alarming")
+    detectors_row_forgot_its_ticket(world)
+    world.mend()
+    assert world.ticket_of("alarming") == ticket
 
 
 def test_a_lost_alarm_gets_its_ticket_and_a_lost_step_its_place_in_the_timeline(world: World) -> None:
