@@ -17,7 +17,7 @@ RUNTIME_PACKAGES = boto3 botocore jmespath s3transfer python-dateutil six urllib
 
 .DEFAULT_GOAL := help
 .PHONY: help run reset env env-all build build-cloud test check translate fmt demo token admin openapi contracts calendar deploy preflight \
-	lock soak bench clean
+	lock soak bench clean migrate reconcile snapshot
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,15 @@ token: env ## print an access token: make token WHO=<account>
 
 admin: env ## appoint the first administrator of the deployment in use: ARGS="--username U --area 34"
 	@$(SOURCES) .venv/bin/python -m infra.local.admin $(ARGS)
+
+migrate: env ## bring old rows of the deployment in use up to this version: ARGS="--dry-run"
+	@$(SOURCES) .venv/bin/python -m infra.local.migrate $(ARGS)
+
+reconcile: env ## find what tables restored to different moments disagree on, and repair it: ARGS="--dry-run"
+	@$(SOURCES) .venv/bin/python -m infra.local.reconcile $(ARGS)
+
+snapshot: env ## record what this release leaves in its tables, for the upgrade test of the next ones
+	@$(LOCAL) -m infra.local.snapshot
 
 reset: env ## remove the local state, so that the next run starts empty
 	@$(LOCAL) -m infra.local.run --reset

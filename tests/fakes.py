@@ -10,9 +10,10 @@ from linli.clock import iso
 from linli.commands import Command, CommandLog, Repeated
 from linli.errors import KeyReused, StaleVersion
 from linli.facts import Envelope
+from linli.sealed import SealBroken, SealUnavailable, Spot
 from linli.table import Step
 from tickets.domain import Roster, State, Ticket, TicketAbsent
-from tickets.store import HeardSensor, Summary
+from tickets.store import HeardSensor, Summary, Told
 
 
 class FakeTable(CommandLog):
@@ -37,11 +38,34 @@ class FakeTable(CommandLog):
         self.outbox.extend(facts)
 
 
+class FakeSeals:
+    """Opens only where it sealed; `down` while there is no key."""
+
+    def __init__(self) -> None:
+        self.down = False
+
+    def seal(self, text: str, spot: Spot, *, county: str, at: datetime) -> bytes:
+        self._check()
+        return spot.bound + b"\0" + text.encode()[::-1]
+
+    def open(self, envelope: bytes, spot: Spot) -> str:
+        self._check()
+        bound, _, sealed = envelope.partition(b"\0")
+        if bound != spot.bound:
+            raise SealBroken()
+        return sealed[::-1].decode()
+
+    def _check(self) -> None:
+        if self.down:
+            raise SealUnavailable()
+
+
 class FakeTicketStore:
     def __init__(self) -> None:
         self.table = FakeTable()
         self.tickets: dict[str, Ticket] = {}
         self.steps: dict[str, list[Step]] = {}
+        self.texts: dict[str, bytes] = {}
         self.sensors: dict[str, HeardSensor] = {}
         self.rosters: dict[str, tuple[int, Roster]] = {}
 
@@ -53,8 +77,11 @@ class FakeTicketStore:
             raise TicketAbsent("ticket_id")
         return self.tickets[ticket_id]
 
+    def told(self, ticket_id: str) -> Told:
+        return Told(self.steps.get(ticket_id, []), self.texts.get(ticket_id))
+
     def timeline(self, ticket_id: str) -> list[Step]:
-        return self.steps.get(ticket_id, [])
+        return self.told(ticket_id).steps
 
     def save(
         self,
@@ -64,6 +91,7 @@ class FakeTicketStore:
         command: Command,
         facts: Iterable[Envelope],
         heard: HeardSensor | None = None,
+        text: bytes | None = None,
     ) -> None:
         known = self.tickets.get(ticket.ticket_id)
         stale = ticket.version != (known.version + 1 if known else 1) or (heard is not None and self._stale(heard))
@@ -72,6 +100,8 @@ class FakeTicketStore:
         self.steps.setdefault(ticket.ticket_id, []).append(step)
         if heard:
             self._keep(heard)
+        if text:
+            self.texts[ticket.ticket_id] = text
 
     def sensor(self, aggregate_id: str) -> HeardSensor | None:
         return self.sensors.get(aggregate_id)

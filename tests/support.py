@@ -60,6 +60,9 @@ def table_on_moto(context: str, properties: dict[str, Any] | None = None) -> Ite
     wanted = {name: properties[name] for name in names if name in properties}
     with patch.dict(os.environ, settings), mock_aws():
         boto3.client("dynamodb").create_table(TableName=f"linli-{context}", **wanted)
+        if context == "tickets":  # the context that seals
+            os.environ["PERSONAL_KEY"] = boto3.client("kms").create_key()["KeyMetadata"]["Arn"]
+            os.environ["SEAL_ALGORITHM"] = "AES-256-GCM"
         yield
 
 

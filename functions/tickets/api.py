@@ -10,15 +10,18 @@ from linli.cursor import Cursors, secret_from_manager
 from linli.http import Api, IdempotencyKey
 from linli.log import logger
 from linli.places import place_seen_by_caller
+from linli.sealed import deployed_seals
 from tickets.commands import Report, StepWanted, open_ticket, step_ticket, ticket_seen_by
 from tickets.domain import Ticket
 from tickets.queries import ListWanted, list_page
+from tickets.sealing import opened
 from tickets.store import TicketStore
 from tickets.views import ListQuery, NewStep, NewTicket, TicketPage, TicketSummary, TicketView, ticket_view
 
 log = logger("tickets")
 api = Api("tickets", log)
 store = TicketStore()
+seals = deployed_seals(store.table)
 cursors = Cursors(secret_from_manager)
 handler = log.inject_lambda_context(api.handler)
 
@@ -33,6 +36,7 @@ def report(body: NewTicket, key: IdempotencyKey, actor: Actor) -> TicketView:
         request_id=api.request_id,
         locate=lambda place_id: place_seen_by_caller(api, place_id),
         store=store,
+        seals=seals,
         clock=utc_now,
     )
     return _shown(ticket)
@@ -61,6 +65,7 @@ def take_step(ticket_id: str, body: NewStep, key: IdempotencyKey, actor: Actor) 
         key=key,
         actor=actor,
         store=store,
+        seals=seals,
         clock=utc_now,
     )
     log.info(
@@ -74,4 +79,5 @@ def take_step(ticket_id: str, body: NewStep, key: IdempotencyKey, actor: Actor) 
 
 
 def _shown(ticket: Ticket) -> TicketView:
-    return ticket_view(ticket, store.timeline(ticket.ticket_id))
+    told = store.told(ticket.ticket_id)
+    return ticket_view(ticket, told.steps, opened(ticket, told, seals=seals))

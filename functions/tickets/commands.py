@@ -12,6 +12,7 @@ from linli.table import Step
 from tickets.domain import Ticket, TicketAbsent, take_step
 from tickets.events import opened, stepped
 from tickets.intake import new_ticket
+from tickets.sealing import Seals, seal_note, seal_text
 from tickets.store import TicketStore
 
 Locate = Callable[[str], Place]
@@ -39,9 +40,10 @@ def open_ticket(
     request_id: str,
     locate: Locate,
     store: TicketStore,
+    seals: Seals,
     clock: Clock,
 ) -> Ticket:
-    """Open what a resident or a member of staff reports. Raises PlaceAbsent, Denied, KeyReused."""
+    """Open what a resident or a member of staff reports. Raises PlaceAbsent, Denied, KeyReused, SealUnavailable."""
     asked = command(actor.subject, "open_ticket", key, content=vars(report))
 
     def act() -> dict[str, str]:
@@ -50,10 +52,11 @@ def open_ticket(
         actor.require("open_ticket", resource, seen_by="read_place", absent=PlaceAbsent("place_id"))
         at = clock()
         ticket = new_ticket("complaint", report.category, place, at=at, correlation_id=request_id, store=store)
-        ticket = replace(ticket, reporter=actor.subject, text=report.text)
+        ticket = replace(ticket, reporter=actor.subject)
+        text = seal_text(ticket, report.text, at=at, seals=seals)
         done = Step("open", at, actor.subject, request_id, post=actor.post_id, state=ticket.state)
         answer = {"ticket_id": ticket.ticket_id}
-        store.save(ticket, step=done, command=asked.with_result(**answer), facts=[opened(ticket, at)])
+        store.save(ticket, step=done, command=asked.with_result(**answer), facts=[opened(ticket, at)], text=text)
         return answer
 
     return store.ticket(store.table.once(asked, act)["ticket_id"])
@@ -66,9 +69,13 @@ def step_ticket(
     key: str,
     actor: Actor,
     store: TicketStore,
+    seals: Seals,
     clock: Clock,
 ) -> Ticket:
-    """Take one step on the version the caller saw. Raises TicketAbsent, Denied, StaleVersion and the domain's refusals."""
+    """Take one step on the version the caller saw; a text that is not sealed yet goes under seal with it.
+
+    Raises TicketAbsent, Denied, StaleVersion, SealUnavailable and the domain's refusals.
+    """
     ticket = ticket_seen_by(actor, ticket_id, store=store)
     asked = command(actor.subject, "step_ticket", ticket_id, key, content=vars(wanted))
 
@@ -79,10 +86,11 @@ def step_ticket(
         at = clock()
         post_id = actor.post_id or ""
         after = take_step(ticket, wanted.step, post_id=post_id, subject=actor.subject, note=wanted.note)
-        done = Step(
-            wanted.step, at, actor.subject, ticket.correlation_id, post=post_id, state=after.state, note=wanted.note
-        )
-        store.save(after, step=done, command=asked, facts=[stepped(after, done)])
+        note = seal_note(after, after.version, wanted.note, at=at, seals=seals) if wanted.note else None
+        text = seal_text(after, after.unsealed, at=at, seals=seals) if after.unsealed else None
+        after = replace(after, unsealed=None)
+        done = Step(wanted.step, at, actor.subject, ticket.correlation_id, post=post_id, state=after.state, sealed=note)
+        store.save(after, step=done, command=asked, facts=[stepped(after, done)], text=text)
         return {}
 
     store.table.once(asked, act)

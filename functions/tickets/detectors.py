@@ -37,7 +37,7 @@ def alarm_raised(alarm: Alarm, *, store: TicketStore, clock: Clock) -> Ticket | 
         heard = _newest(store.sensor(alarm.aggregate_id), said)
         before = store.ticket(heard.ticket_id) if heard.ticket_id else None
         if before and before.state is not State.CLOSED:
-            return _tell_ticket(
+            return tell_ticket(
                 before, heard, "alarm_raised", correlation_id=alarm.correlation_id, at=at, asked=asked, store=store
             )
         ticket = new_ticket(
@@ -70,7 +70,7 @@ def alarm_cleared(
         if ticket is None or ticket.state is State.CLOSED:
             store.save_sensor(heard, at=at, command=asked)
             return None
-        return _tell_ticket(
+        return tell_ticket(
             ticket, heard, "alarm_cleared", correlation_id=correlation_id, at=at, asked=asked, store=store
         )
 
@@ -83,7 +83,7 @@ def _newest(known: HeardSensor | None, said: Sensor) -> HeardSensor:
     return replace(known, sensor=said) if said.version > known.sensor.version else known
 
 
-def _tell_ticket(
+def tell_ticket(
     ticket: Ticket,
     heard: HeardSensor,
     step: str,

@@ -167,7 +167,8 @@ class Ticket:
     severity: str | None = None
     device_id: str | None = None
     sensor: Sensor | None = None
-    text: str | None = None
+    unsealed: str | None = None
+    """The text of a ticket from before texts were sealed, until it is."""
 
     @property
     def holder(self) -> str | None:

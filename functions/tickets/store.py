@@ -1,7 +1,8 @@
 """The tickets table.
 
     TICKET#ulid        | T           the ticket
-    TICKET#ulid        | S#000007    its seventh step: timeline and audit trail
+    TICKET#ulid        | S#000007    its seventh step: timeline and audit trail; its note is under seal
+    TICKET#ulid        | TEXT        what was reported, under seal; written once, read with the steps in one query
     SENSOR#device#type | S           what the detector last said, and the ticket its alarm went to
     ROSTER#grid        | R           the grid's duty roster as `grid` last published it
 
@@ -10,7 +11,7 @@
     index reporter  every ticket by who reported it, by time of opening        what I reported
 
 Index keys: `due_key` is due_at#ulid, `created_key` opened_at#ulid. Indexes carry no text and nothing about the reporter
-but their subject.
+but their subject. Row versions: `versions.py`.
 """
 
 from collections.abc import Iterable
@@ -18,15 +19,17 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
-from pynamodb.attributes import BooleanAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.attributes import BinaryAttribute, BooleanAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.indexes import GlobalSecondaryIndex, IncludeProjection
 
 from linli.clock import iso
 from linli.commands import Command
 from linli.errors import StaleVersion
 from linli.facts import Envelope, Place
-from linli.table import Put, Row, Step, Table, TableMeta, TableName
+from linli.table import Put, Row, Step, Table, TableMeta, TableName, step_of
+from linli.versions import current
 from tickets.domain import Roster, Sensor, Shift, State, Ticket, TicketAbsent
+from tickets.versions import UPCASTS
 
 SUMMARY = ["kind", "category", "state", "severity", "due_at", "opened_at", "version"]
 
@@ -64,6 +67,8 @@ class TicketsRow(Row):
     class Meta(TableMeta):
         table_name = TableName("TICKETS_TABLE")
 
+    upcasts = UPCASTS
+
     by_post = PostIndex()
     by_grid = GridIndex()
     by_reporter = ReporterIndex()
@@ -82,6 +87,9 @@ class SummaryRow(TicketsRow):
 
 
 class TicketRow(SummaryRow):
+    """A row that has `text` is one of version 1, whoever wrote it."""
+
+    v = NumberAttribute(default=current("ticket", UPCASTS))
     place = JSONAttribute()
     correlation_id = UnicodeAttribute()
     handler = UnicodeAttribute(null=True)
@@ -95,6 +103,10 @@ class TicketRow(SummaryRow):
     reporter = UnicodeAttribute(null=True)
     due_key = UnicodeAttribute(null=True)
     created_key = UnicodeAttribute(null=True)
+
+
+class TextRow(TicketsRow):
+    sealed = BinaryAttribute(legacy_encoding=False)
 
 
 class SensorRow(TicketsRow):
@@ -124,6 +136,14 @@ class Summary:
 
 
 @dataclass(frozen=True)
+class Told:
+    """A ticket's timeline, and its text under seal."""
+
+    steps: list[Step]
+    text: bytes | None
+
+
+@dataclass(frozen=True)
 class HeardSensor:
     """A detector's newest word, and the ticket its alarm went to; `revision` counts the row's writes, 0 before the first."""
 
@@ -138,13 +158,20 @@ class TicketStore:
 
     def ticket(self, ticket_id: str) -> Ticket:
         """Raises TicketAbsent."""
-        row = self.table.get(TicketRow, f"TICKET#{ticket_id}", "T")
+        row = self.table.get(TicketRow, ticket_key(ticket_id), "T")
         if row is None:
             raise TicketAbsent("ticket_id")
         return _ticket(ticket_id, row)
 
+    def told(self, ticket_id: str) -> Told:
+        """One query: the steps stand before the ticket, the text behind it."""
+        step = self.table.rows(self.table.step)
+        rows = list(step.query(ticket_key(ticket_id), step.sk.between("S#", "TEXT"), consistent_read=True))
+        text = rows[-1].sealed if rows and rows[-1].sk == "TEXT" else None
+        return Told([step_of(row) for row in rows if row.sk.startswith("S#")], text)
+
     def timeline(self, ticket_id: str) -> list[Step]:
-        return self.table.steps(f"TICKET#{ticket_id}")
+        return self.told(ticket_id).steps
 
     def save(
         self,
@@ -154,13 +181,18 @@ class TicketStore:
         command: Command,
         facts: Iterable[Envelope],
         heard: HeardSensor | None = None,
+        text: bytes | None = None,
     ) -> None:
-        """The ticket's next version (the first, if it is 1) with its step. Raises StaleVersion, Repeated."""
+        """The ticket's next version (the first, if it is 1) with its step, and its text if that is new.
+
+        Raises StaleVersion, Repeated.
+        """
         before = TicketRow.pk.does_not_exist() if ticket.version == 1 else TicketRow.version == ticket.version - 1
         puts = [
-            Put(_ticket_row(ticket), before),
-            self.table.step_put(f"TICKET#{ticket.ticket_id}", ticket.version, step),
-            *([_sensor_put(heard)] if heard else []),
+            Put(ticket_row(ticket), before),
+            self.table.step_put(ticket_key(ticket.ticket_id), ticket.version, step),
+            *([sensor_put(heard)] if heard else []),
+            *([Put(TextRow(ticket_key(ticket.ticket_id), "TEXT", sealed=text))] if text else []),
         ]
         self.table.commit(puts, at=step.at, command=command, facts=facts)
 
@@ -172,7 +204,7 @@ class TicketStore:
 
     def save_sensor(self, heard: HeardSensor, *, at: datetime, command: Command) -> None:
         """What a detector said where it changes no ticket. Raises StaleVersion, Repeated."""
-        self.table.commit([_sensor_put(heard)], at=at, command=command)
+        self.table.commit([sensor_put(heard)], at=at, command=command)
 
     def roster(self, grid_id: str) -> Roster | None:
         """The grid's roster, None if none was published."""
@@ -225,6 +257,10 @@ class TicketStore:
         return [_summary(row) for row in rows], rows.last_evaluated_key
 
 
+def ticket_key(ticket_id: str) -> str:
+    return f"TICKET#{ticket_id}"
+
+
 def _summary(row: SummaryRow) -> Summary:
     return Summary(
         ticket_id=row.pk.removeprefix("TICKET#"),
@@ -256,17 +292,19 @@ def _ticket(ticket_id: str, row: TicketRow) -> Ticket:
         severity=row.severity,
         device_id=row.device_id,
         sensor=Sensor(**row.sensor) if row.sensor else None,
-        text=row.text,
+        unsealed=row.text,
     )
 
 
-def _ticket_row(ticket: Ticket) -> TicketRow:
+def ticket_row(ticket: Ticket) -> TicketRow:
     opened = ticket.state is not State.CLOSED
     due_at = iso(ticket.due_at)
     opened_at = iso(ticket.opened_at)
     return TicketRow(
-        f"TICKET#{ticket.ticket_id}",
+        ticket_key(ticket.ticket_id),
         "T",
+        v=1 if ticket.unsealed else current("ticket", UPCASTS),
+        text=ticket.unsealed,
         kind=ticket.kind,
         category=ticket.category,
         state=ticket.state.value,
@@ -281,7 +319,6 @@ def _ticket_row(ticket: Ticket) -> TicketRow:
         handled_by=ticket.handled_by,
         device_id=ticket.device_id,
         sensor=asdict(ticket.sensor) if ticket.sensor else None,
-        text=ticket.text,
         post=ticket.holder,
         grid=ticket.place.grid_id if opened else None,
         reporter=ticket.reporter,
@@ -290,7 +327,7 @@ def _ticket_row(ticket: Ticket) -> TicketRow:
     )
 
 
-def _sensor_put(heard: HeardSensor) -> Put:
+def sensor_put(heard: HeardSensor) -> Put:
     row = SensorRow(
         f"SENSOR#{heard.sensor.aggregate_id}",
         "S",

@@ -8,6 +8,7 @@ from linli.facts import Place
 from linli.http import Model, PlaceId
 from linli.table import Step
 from tickets.domain import Category, StaffStep, State, Ticket
+from tickets.sealing import Shown
 
 Text = Annotated[str, StringConstraints(strip_whitespace=True, min_length=1, max_length=2000)]
 
@@ -73,7 +74,7 @@ class ListQuery(Model):
     cursor: Annotated[str, StringConstraints(max_length=1000)] | None = None
 
 
-def ticket_view(ticket: Ticket, timeline: list[Step]) -> TicketView:
+def ticket_view(ticket: Ticket, timeline: list[Step], shown: Shown) -> TicketView:
     return TicketView(
         ticket_id=ticket.ticket_id,
         kind=ticket.kind,
@@ -88,9 +89,9 @@ def ticket_view(ticket: Ticket, timeline: list[Step]) -> TicketView:
         severity=ticket.severity,
         device_id=ticket.device_id,
         sensor_active=ticket.sensor.active if ticket.sensor else None,
-        text=ticket.text,
+        text=shown.text,
         timeline=[
-            TimelineStep(action=s.action, at=s.at, state=State(s.state or ticket.state), post=s.post, note=s.note)
-            for s in timeline
+            TimelineStep(action=s.action, at=s.at, state=State(s.state or ticket.state), post=s.post, note=note)
+            for s, note in zip(timeline, shown.notes, strict=True)
         ],
     )

@@ -51,8 +51,13 @@ def local_outputs() -> dict[str, str]:
     return live[1]
 
 
+def outputs_in_use() -> dict[str, str]:
+    """The outputs of the account's stack if an account is meant, else those of the running local Linli."""
+    return account_outputs() if account_is_meant(os.environ) else local_outputs()
+
+
 def main(arguments: list[str]) -> int:
-    outputs = account_outputs() if account_is_meant(os.environ) else local_outputs()
+    outputs = outputs_in_use()
     os.environ["IDENTITY_TABLE"] = outputs["IdentityTable"]
     os.environ["USER_POOL_ID"] = outputs["UserPoolId"]
     from identity.admin import main as appoint

@@ -11,7 +11,7 @@ from linli.access import Actor, Caller, Post
 from linli.cursor import CursorExpired, Cursors
 from linli.errors import Denied, KeyReused, PlaceAbsent, StaleVersion, Unavailable
 from linli.facts import Place
-from tests.fakes import FakeTicketStore
+from tests.fakes import FakeSeals, FakeTicketStore
 from tests.support import COMMUNITY, GRID, NOW, OFFICER, PATH, PLACE, RESIDENT, WORKER, table_on_moto
 from tickets.commands import Report, StepWanted, open_ticket, step_ticket, ticket_seen_by
 from tickets.detectors import Alarm, alarm_cleared, alarm_raised
@@ -24,6 +24,7 @@ ALARM = Alarm("alarm-1", "device-1#smoke", 1, "device-1", "smoke", "critical", P
 ELSEWHERE = Caller("officer-2", (Post("duty-officer-002", "duty_officer", (*PATH[:-1], "340104002002")),))
 HUANGSHAN = Caller("officer-3", (Post("duty-officer-003", "duty_officer", ("34", "3410")),))
 CURSORS = Cursors(lambda: "a secret for tests")
+SEALS = FakeSeals()
 
 
 @pytest.fixture(params=["fake", "real"])
@@ -51,7 +52,14 @@ def report(store: Any, *, key: str = "key-0001", caller: Caller = RESIDENT, what
         return PLACE
 
     return open_ticket(
-        what, key=key, actor=acting(caller), request_id="r-1", locate=locate, store=store, clock=lambda: NOW
+        what,
+        key=key,
+        actor=acting(caller),
+        request_id="r-1",
+        locate=locate,
+        store=store,
+        seals=SEALS,
+        clock=lambda: NOW,
     )
 
 
@@ -64,6 +72,7 @@ def step(store: Any, ticket: Ticket, name: str, caller: Caller, *, key: str = ""
         key=key,
         actor=acting(caller),
         store=store,
+        seals=SEALS,
         clock=lambda: NOW + timedelta(minutes=5),
     )
 
@@ -298,6 +307,13 @@ def test_a_repetition_is_answered_though_the_place_can_no_longer_be_asked(store:
 
     first = report(store)
     again = open_ticket(
-        REPORT, key="key-0001", actor=acting(RESIDENT), request_id="r", locate=down, store=store, clock=lambda: NOW
+        REPORT,
+        key="key-0001",
+        actor=acting(RESIDENT),
+        request_id="r",
+        locate=down,
+        store=store,
+        seals=SEALS,
+        clock=lambda: NOW,
     )
     assert again == first

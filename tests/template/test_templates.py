@@ -148,7 +148,7 @@ def test_a_functions_rights_are_narrow(context: str, name: str, item: dict[str, 
                 name,
             )
         if context != "relay" and any(action.startswith("dynamodb:") for action in actions):
-            assert {target.split(".")[0] for _, target in references(statement["Resource"])} == {"Table"}
+            assert {target.split(".")[0] for _, target in references(statement["Resource"])} == {"TableName"}
 
 
 @pytest.mark.parametrize(("context", "name", "item"), FUNCTIONS, ids=lambda value: str(value)[:30])
@@ -271,3 +271,10 @@ def test_nothing_names_a_partition_or_a_region() -> None:
         assert not re.search(r"(us|eu|cn|ap)-(east|west|north|south)\w*-[0-9]", text), path.name
         for line in text.splitlines():
             assert "amazonaws.com" not in line or principal.fullmatch(line), (path.name, line)
+
+
+def test_only_who_shows_and_takes_personal_texts_may_open_and_seal_them() -> None:
+    for context, name, item in FUNCTIONS:
+        properties = item["Properties"]
+        mine = {target for _, target in references([properties["Policies"], properties.get("Environment", {})])}
+        assert ("PersonalKeyArn" in mine) == (properties["Handler"] == "tickets.api.handler"), (context, name)

@@ -46,6 +46,8 @@ def tables(folder: Path) -> Iterator[Runtime]:
             wanted = {name: properties[name] for name in CREATED if name in properties}
             runtime.client("dynamodb").create_table(**wanted | {"TableName": f"linli-{context}"})
             os.environ[f"{context.upper()}_TABLE"] = f"linli-{context}"
+        os.environ["PERSONAL_KEY"] = runtime.client("kms").create_key()["KeyMetadata"]["Arn"]
+        os.environ["SEAL_ALGORITHM"] = "AES-256-GCM"
         yield runtime
 
 
@@ -87,7 +89,7 @@ def open_tickets(store: TicketStore, count: int) -> list[str]:
             handler="grid-worker-001",
             verifiers=("duty-officer-001",),
             reporter="resident-1",
-            text="楼道灯不亮，已经三天。" * 20,
+            unsealed="楼道灯不亮，已经三天。" * 20,
         )
         step = Step("open", at, OFFICER.subject, "bench", post="duty-officer-001", state=ticket.state)
         store.save(ticket, step=step, command=command("bench", ticket.ticket_id), facts=[])

@@ -33,6 +33,11 @@ class Place(BaseModel):
     def community(self) -> str:
         return self.path[-1]
 
+    @property
+    def county(self) -> str:
+        """Six digits, also where a city has no counties below it."""
+        return self.community[:6]
+
 
 class Envelope(BaseModel):
     """A fact as it crosses the bus. Consumers order by (`aggregate_id`, `aggregate_version`)."""

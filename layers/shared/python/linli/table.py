@@ -14,10 +14,10 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
-from pynamodb.attributes import JSONAttribute, NumberAttribute, UnicodeAttribute
+from pynamodb.attributes import BinaryAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.connection import Connection
 from pynamodb.exceptions import DoesNotExist, PynamoDBException, TransactWriteError
 from pynamodb.expressions.condition import Condition
@@ -29,6 +29,7 @@ from linli.clock import beijing_day, iso
 from linli.commands import ANSWER_KEPT, ATTEMPTS, Command, CommandLog, Repeated, pause
 from linli.errors import KeyReused, StaleVersion, Unavailable
 from linli.facts import Envelope
+from linli.versions import Upcasts, current, upcast
 
 OUTBOX_SHARDS = 8
 PAYLOAD_KEPT = 256 * 1024
@@ -55,20 +56,34 @@ class TableMeta:
 
 
 class Row(Model):
-    """The base of every row; `v` is the schema version the row was written with."""
+    """The base of every row; `v` is the schema version it was written with, `upcasts` its context's registry."""
+
+    upcasts: ClassVar[Upcasts] = {}
 
     pk = UnicodeAttribute(hash_key=True)
     sk = UnicodeAttribute(range_key=True)
     v = NumberAttribute(default=1)
 
+    @classmethod
+    def row_kind(cls) -> str:
+        return cls.__name__.removesuffix("Row").lower()
+
+    @classmethod
+    def from_raw_data(cls, data: dict[str, Any]) -> Self:
+        """A row of an older version reads as one of today's."""
+        return super().from_raw_data(upcast(cls.row_kind(), data, cls.upcasts) if cls.upcasts else data)
+
 
 class StepRow(Row):
+    """`note` is plain (class L1 or L2), `sealed` a note under seal (`sealed.py`)."""
+
     action = UnicodeAttribute()
     at = UnicodeAttribute()
     subject = UnicodeAttribute()
     post = UnicodeAttribute(null=True)
     state = UnicodeAttribute(null=True)
     note = UnicodeAttribute(null=True)
+    sealed = BinaryAttribute(legacy_encoding=False, null=True)
     correlation_id = UnicodeAttribute()
 
 
@@ -94,7 +109,7 @@ class ParkedRow(Row):
 
 @dataclass(frozen=True)
 class Step:
-    """What was done to an aggregate: by whom, in which post, with which state after it."""
+    """What was done to an aggregate: by whom, in which post, with which state after it; a personal note is `sealed`."""
 
     action: str
     at: datetime
@@ -103,6 +118,7 @@ class Step:
     post: str | None = None
     state: str | None = None
     note: str | None = None
+    sealed: bytes | None = None
 
 
 @dataclass(frozen=True)
@@ -127,10 +143,16 @@ class Table(CommandLog):
 
     def __init__(self, base: type[Row]) -> None:
         self._base = base
-        self._outbox: type[OutboxRow] = type("Outbox", (OutboxRow, base), {})
-        self._command: type[CommandRow] = type("Command", (CommandRow, base), {})
-        self._parked: type[ParkedRow] = type("Parked", (ParkedRow, base), {})
-        self.step: type[StepRow] = type("Step", (StepRow, base), {})
+        self._outbox = self.bind(OutboxRow)
+        self._command = self.bind(CommandRow)
+        self._parked = self.bind(ParkedRow)
+        self.step = self.bind(StepRow)
+
+    def bind(self, row: type[AnyRow]) -> type[AnyRow]:
+        """A kernel row class as a row of this table."""
+        kind = row.row_kind()
+        version = NumberAttribute(default=current(kind, self._base.upcasts))
+        return type(kind.capitalize(), (row, self._base), {"v": version})
 
     @property
     def _connection(self) -> Connection:
@@ -205,15 +227,12 @@ class Table(CommandLog):
 
     def step_put(self, pk: str, number: int, step: Step, *, under: str = "") -> Put:
         """The `number`th step (from 1) of the aggregate at `pk`, `under` a prefix where one partition holds several."""
-        row = self.step(pk, f"{under}S#{number:06d}", **(asdict(step) | {"at": iso(step.at)}))
+        row = self.step(pk, f"{under}{step_key(number)}", **(asdict(step) | {"at": iso(step.at)}))
         return Put(row, self.step.pk.does_not_exist())
 
     def steps(self, pk: str, *, under: str = "") -> list[Step]:
         rows = self.rows(self.step).query(pk, self.step.sk.startswith(f"{under}S#"), consistent_read=True)
-        return [
-            Step(r.action, datetime.fromisoformat(r.at), r.subject, r.correlation_id, r.post, r.state, r.note)
-            for r in rows
-        ]
+        return [step_of(row) for row in rows]
 
     def _command_put(self, command: Command, at: datetime) -> Put:
         row = self._command(
@@ -228,6 +247,15 @@ class Table(CommandLog):
     def _outbox_put(self, fact: Envelope) -> Put:
         shard = hashlib.sha256(fact.aggregate_id.encode()).digest()[0] % OUTBOX_SHARDS
         return Put(self._outbox(f"OUT#{shard}", fact.event_id, fact=fact.model_dump(mode="json")))
+
+
+def step_key(number: int) -> str:
+    return f"S#{number:06d}"
+
+
+def step_of(row: StepRow) -> Step:
+    at = datetime.fromisoformat(row.at)
+    return Step(row.action, at, row.subject, row.correlation_id, row.post, row.state, row.note, row.sealed)
 
 
 RETRIED = {"TransactionConflict", "ThrottlingError", "ProvisionedThroughputExceeded"}
