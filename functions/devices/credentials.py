@@ -7,6 +7,8 @@ from dataclasses import dataclass, field
 import boto3
 from botocore.exceptions import ClientError
 
+from linli.aws import PATIENCE
+
 
 @dataclass(frozen=True)
 class Credentials:
@@ -20,7 +22,7 @@ class CertificateIssuer:
     """Issues inactive, so that nothing connects before the registry knows the device."""
 
     def __init__(self) -> None:
-        self._iot = boto3.client("iot")
+        self._iot = boto3.client("iot", config=PATIENCE)
         self._policy = os.environ["DEVICE_POLICY"]
 
     def issue(self, device_id: str) -> Credentials:

@@ -25,12 +25,15 @@ from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
 from ulid import ULID
 
-from linli.clock import beijing_day, iso
-from linli.commands import ANSWER_KEPT, ATTEMPTS, Command, CommandLog, Repeated, pause
+from linli.aws import CONNECT_SECONDS, READ_SECONDS, SENDS
+from linli.clock import Clock, beijing_day, iso, utc_now
+from linli.commands import ANSWER_KEPT, Command, CommandLog, Repeated, pause
 from linli.errors import KeyReused, StaleVersion, Unavailable
 from linli.facts import Envelope
 
 OUTBOX_SHARDS = 8
+COMMITS = 4
+"""How often a transaction that met another one, or a throttled partition, is tried: with the client's own, five retries."""
 PAYLOAD_KEPT = 256 * 1024
 """Bytes of a parked payload that are kept, more than IoT Core lets through; hash and length are always the whole's."""
 
@@ -50,8 +53,9 @@ class TableName:
 class TableMeta:
     """The base of every row's `Meta`; in seconds, so that a function can still answer when the table does not."""
 
-    connect_timeout_seconds = 2
-    read_timeout_seconds = 4
+    connect_timeout_seconds = CONNECT_SECONDS
+    read_timeout_seconds = READ_SECONDS
+    max_retry_attempts = SENDS - 1
 
 
 class Row(Model):
@@ -125,8 +129,9 @@ class Put:
 class Table(CommandLog):
     """`base` is the context's row class with its `Meta` and its indexes; every row class of the context derives from it."""
 
-    def __init__(self, base: type[Row]) -> None:
+    def __init__(self, base: type[Row], *, clock: Clock = utc_now) -> None:
         self._base = base
+        self._clock = clock
         self._outbox: type[OutboxRow] = type("Outbox", (OutboxRow, base), {})
         self._command: type[CommandRow] = type("Command", (CommandRow, base), {})
         self._parked: type[ParkedRow] = type("Parked", (ParkedRow, base), {})
@@ -150,9 +155,12 @@ class Table(CommandLog):
             return None
 
     def recall(self, command: Command) -> dict[str, str] | None:
-        """What the command was answered before, None if it is new; KeyReused if the key came with other content."""
+        """What the command was answered before, None if it is new; KeyReused if the key came with other content.
+
+        An answer that has expired is none, whether or not the table has deleted it.
+        """
         row = self.get(self._command, f"CMD#{command.key}", "C")
-        if row is None:
+        if row is None or row.expires_at <= self._clock().timestamp():
             return None
         if row.digest != command.digest:
             raise KeyReused("Idempotency-Key")
@@ -168,7 +176,7 @@ class Table(CommandLog):
         """
         rows = [*([self._command_put(command, at)] if command else []), *puts, *map(self._outbox_put, facts)]
         token = str(ULID())  # the same for every attempt: one that was carried out unheard is not carried out again
-        for attempt in range(ATTEMPTS):
+        for attempt in range(COMMITS):
             try:
                 with TransactWrite(connection=self._connection, client_request_token=token) as transaction:
                     for put in rows:
@@ -180,13 +188,18 @@ class Table(CommandLog):
         raise Unavailable()
 
     def _check_refusal(self, error: TransactWriteError, command: Command | None) -> None:
-        """Returns if trying again is right, raises what it means otherwise."""
+        """Returns if trying again is right, raises what it means otherwise.
+
+        A request that was not answered was sent again by the client, under the same token; that is enough.
+        """
         codes = [reason.code if reason else None for reason in error.cancellation_reasons]
         if command and codes[:1] == ["ConditionalCheckFailed"]:
             raise Repeated() from error
         if "ConditionalCheckFailed" in codes:
             raise StaleVersion("expected_version") from error
-        if not (RETRIED & set(codes) or passes(error)):
+        if passes(error):
+            raise Unavailable() from error
+        if not RETRIED & set(codes):
             raise error
 
     def park(self, message: Parked, *, at: datetime) -> None:
@@ -223,7 +236,8 @@ class Table(CommandLog):
             result=command.result,
             expires_at=int((at + ANSWER_KEPT).timestamp()),
         )
-        return Put(row, self._command.pk.does_not_exist())
+        expired = self._command.expires_at <= int(at.timestamp())
+        return Put(row, self._command.pk.does_not_exist() | expired)
 
     def _outbox_put(self, fact: Envelope) -> Put:
         shard = hashlib.sha256(fact.aggregate_id.encode()).digest()[0] % OUTBOX_SHARDS
@@ -245,5 +259,6 @@ def passes(error: Exception) -> bool:
     """Whether waiting is all it takes: something is busy or cannot be reached."""
     cause = error.cause if isinstance(error, PynamoDBException) else error
     if isinstance(cause, ClientError):
-        return cause.response["Error"]["Code"] in BUSY
+        status = cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
+        return status >= 500 or cause.response["Error"]["Code"] in BUSY
     return isinstance(cause, BotoCoreError | Unavailable)
