@@ -10,9 +10,9 @@ from pynamodb.exceptions import CancellationReason, TransactWriteError, VerboseC
 from pynamodb.transactions import TransactWrite
 
 from linli import table as kernel
-from linli.commands import ANSWER_KEPT, Repeated, command
+from linli.commands import ANSWER_KEPT, ATTEMPTS, Repeated, command
 from linli.errors import KeyReused, StaleVersion, Unavailable
-from linli.table import COMMITS, Parked, Put, Step, Table, passes
+from linli.table import THROTTLED_AGAIN, Parked, Put, Step, Table, passes
 from tests.support import NOW, table_on_moto
 from tickets.store import SensorRow, TicketsRow
 
@@ -75,13 +75,13 @@ def test_all_or_nothing(table: Table) -> None:
     assert table.steps("TICKET#1") == []
 
 
-@pytest.mark.parametrize("code", ["TransactionConflict", "ThrottlingError"])
+@pytest.mark.parametrize(("code", "times"), [("TransactionConflict", 3), ("ThrottlingError", THROTTLED_AGAIN)])
 def test_what_passes_is_tried_again_under_the_same_token(
-    table: Table, monkeypatch: pytest.MonkeyPatch, code: str
+    table: Table, monkeypatch: pytest.MonkeyPatch, code: str, times: int
 ) -> None:
-    tokens = fails(monkeypatch, 3, cancelled(None, code))
+    tokens = fails(monkeypatch, times, cancelled(None, code))
     table.commit([put()], at=NOW, command=ASKED)
-    assert len(tokens) == 4
+    assert len(tokens) == times + 1
     assert len(set(tokens)) == 1
     assert table.recall(ASKED) == {"ticket_id": "T1"}
 
@@ -124,11 +124,16 @@ def test_a_service_that_has_a_fault_of_its_own_is_waited_for(status: int, code: 
     assert passes(ClientError(said, "CreateThing")) is waits
 
 
-def test_a_table_that_stays_busy_is_unavailable(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    tokens = fails(monkeypatch, 100, cancelled("TransactionConflict"))
+@pytest.mark.parametrize(
+    ("code", "sent"), [("TransactionConflict", ATTEMPTS), ("ThrottlingError", 1 + THROTTLED_AGAIN)]
+)
+def test_a_table_that_stays_busy_is_unavailable(
+    table: Table, monkeypatch: pytest.MonkeyPatch, code: str, sent: int
+) -> None:
+    tokens = fails(monkeypatch, 100, cancelled(None, code))
     with pytest.raises(Unavailable):
         table.commit([put()], at=NOW, command=ASKED)
-    assert len(tokens) == COMMITS
+    assert len(tokens) == sent
 
 
 def test_a_request_that_is_wrong_is_not_tried_again(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:

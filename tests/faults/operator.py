@@ -28,6 +28,8 @@ class Operator:
         self._prefix = prefix
         self._positions: dict[str, tuple[str, str]] = {}
         self._facts = ""
+        self.unsent: set[tuple[str, str]] = set()
+        """Outbox rows by context and event id, as far as the streams were read."""
 
     def environment(self) -> dict[str, str]:
         """What the templates give the functions."""
@@ -87,7 +89,7 @@ class Operator:
         )
 
     def new_outbox_rows(self, context: str) -> list[dict[str, Any]]:
-        """Stream records since the last look that the relay's filter lets through."""
+        """Stream records since the last look that the relay's filter lets through; `unsent` follows."""
         arn, position = self._positions[context]
         found: list[dict[str, Any]] = []
         while True:
@@ -97,6 +99,11 @@ class Operator:
                 break
             found += page["Records"]
         self._positions[context] = (arn, position)
+        for one in found:
+            keys = one["dynamodb"]["Keys"]
+            if keys["pk"]["S"].startswith("OUT#"):
+                change = self.unsent.discard if one["eventName"] == "REMOVE" else self.unsent.add
+                change((context, keys["sk"]["S"]))
         return [
             {
                 "eventName": one["eventName"],

@@ -1,4 +1,4 @@
-"""Play seeds: `python -m tests.faults.run 101 102` or `1-200`. Each in a process of its own, on one MiniStack."""
+"""Play seeds and single faults: `python -m tests.faults.run 101 1-20 deaths`. Each in a process of its own, on one MiniStack."""
 
 import importlib
 import multiprocessing
@@ -14,40 +14,44 @@ from pathlib import Path
 from infra.local.process import free_port
 from infra.local.runtime import Runtime
 from tests.faults import invariants
+from tests.faults.deaths import deaths
 from tests.faults.gate import Entrance
 from tests.faults.operator import Operator
+from tests.faults.people import People
 from tests.faults.scenario import play
+from tests.faults.singles import hot, poison, versions
 from tests.faults.world import World, handlers
 
 FORK = multiprocessing.get_context("fork")
+SINGLE: dict[str, Callable[[World], People]] = {"deaths": deaths, "poison": poison, "versions": versions, "hot": hot}
 SETTINGS = {"POWERTOOLS_LOG_LEVEL": "CRITICAL", "POWERTOOLS_SERVICE_NAME": "faults", "API_BASE_URL": "http://grid"}
 
 
 def main(arguments: list[str]) -> int:
-    """The number of seeds with a violation."""
+    """The number of those that broke a promise."""
     failed = 0
     with laid_out() as runtime:
-        for seed in _seeds(arguments):
-            failed += not apart(partial(play_seed, runtime, seed))
+        for name in _wanted(arguments):
+            failed += not apart(partial(play_one, runtime, name))
     print(f"{failed} with violations", flush=True)
     return min(failed, 100)
 
 
-def play_seed(runtime: Runtime, seed: int) -> None:
-    operator = Operator(runtime, f"faults-{seed}")
+def play_one(runtime: Runtime, name: str) -> None:
+    operator = Operator(runtime, f"faults-{name}")
     operator.build()
     began = time.perf_counter()
-    world = World(seed, operator)
+    world = World(int(name), operator) if name.isdigit() else World(0, operator)
     try:
-        invariants.check(play(world))
+        invariants.check(SINGLE.get(name, play)(world))
     except BaseException:
-        print(f"seed {seed} broke a promise; replay it: make faults SEED={seed}", flush=True)
+        print(f"{name} broke a promise; replay it: make faults SEED={name}", flush=True)
         raise
     finally:
         operator.remove()
     fates = " ".join(f"{fate} {count}" for fate, count in sorted(world.gate.fates.items()))
     print(
-        f"seed {seed} kept every promise: {fates}, killed {len(world.timed_out)}; {len(world.published)} facts, "
+        f"{name} kept every promise: {fates}, killed {len(world.timed_out)}; {len(world.published)} facts, "
         f"{time.perf_counter() - began:.1f} s, outcome {invariants.fingerprint(world)}",
         flush=True,
     )
@@ -75,10 +79,10 @@ def laid_out() -> Iterator[Runtime]:
         yield runtime
 
 
-def _seeds(arguments: list[str]) -> Iterator[int]:
+def _wanted(arguments: list[str]) -> Iterator[str]:
     for one in arguments:
-        first, _, last = one.partition("-")
-        yield from range(int(first), int(last or first) + 1)
+        first, dash, last = one.partition("-")
+        yield from map(str, range(int(first), int(last) + 1)) if dash else [one]
 
 
 if __name__ == "__main__":

@@ -29,6 +29,15 @@ def played(*arguments: str) -> str:
     return done.stdout
 
 
+def test_every_point_a_function_may_die_at() -> None:
+    assert "deaths kept every promise" in played("deaths")
+
+
+@pytest.mark.parametrize("fault", ["poison", "versions", "hot"])
+def test_a_single_fault(fault: str) -> None:
+    assert f"{fault} kept every promise" in played(fault)
+
+
 def test_a_few_seeds() -> None:
     assert played(*SEEDS).count("kept every promise") == len(SEEDS)
 

@@ -27,13 +27,13 @@ from ulid import ULID
 
 from linli.aws import CONNECT_SECONDS, READ_SECONDS, SENDS
 from linli.clock import Clock, beijing_day, iso, utc_now
-from linli.commands import ANSWER_KEPT, Command, CommandLog, Repeated, pause
+from linli.commands import ANSWER_KEPT, ATTEMPTS, Command, CommandLog, Repeated, pause
 from linli.errors import KeyReused, StaleVersion, Unavailable
 from linli.facts import Envelope
 
 OUTBOX_SHARDS = 8
-COMMITS = 4
-"""How often a transaction that met another one, or a throttled partition, is tried: with the client's own, five retries."""
+THROTTLED_AGAIN = 1
+"""How often a transaction cancelled for a throttled partition is tried again: with what the client sends, five retries."""
 PAYLOAD_KEPT = 256 * 1024
 """Bytes of a parked payload that are kept, more than IoT Core lets through; hash and length are always the whole's."""
 
@@ -176,19 +176,22 @@ class Table(CommandLog):
         """
         rows = [*([self._command_put(command, at)] if command else []), *puts, *map(self._outbox_put, facts)]
         token = str(ULID())  # the same for every attempt: one that was carried out unheard is not carried out again
-        for attempt in range(COMMITS):
+        throttled = 0
+        for attempt in range(ATTEMPTS):
             try:
                 with TransactWrite(connection=self._connection, client_request_token=token) as transaction:
                     for put in rows:
                         transaction.save(put.row, condition=put.condition)
                 return
             except TransactWriteError as error:
-                self._check_refusal(error, command)
+                throttled += self._passing(error, command) != {"TransactionConflict"}
+                if throttled > THROTTLED_AGAIN:
+                    break
                 pause(attempt)
         raise Unavailable()
 
-    def _check_refusal(self, error: TransactWriteError, command: Command | None) -> None:
-        """Returns if trying again is right, raises what it means otherwise.
+    def _passing(self, error: TransactWriteError, command: Command | None) -> set[str]:
+        """The reasons for which trying again is right; raises what the error means if there are none.
 
         A request that was not answered was sent again by the client, under the same token; that is enough.
         """
@@ -201,6 +204,7 @@ class Table(CommandLog):
             raise Unavailable() from error
         if not RETRIED & set(codes):
             raise error
+        return RETRIED & set(codes)
 
     def park(self, message: Parked, *, at: datetime) -> None:
         """Keep a message that could not be understood; parked again, it is the same row."""
