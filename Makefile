@@ -2,6 +2,7 @@
 
 PYTHON ?= python3
 WHO ?=
+SEED ?= 1
 ARGS ?=
 PARAMETERS ?=
 TEMPLATES = template.yaml $(wildcard infra/*.yaml)
@@ -17,7 +18,7 @@ RUNTIME_PACKAGES = boto3 botocore jmespath s3transfer python-dateutil six urllib
 
 .DEFAULT_GOAL := help
 .PHONY: help run reset env env-all build build-cloud test check translate fmt demo token admin openapi contracts calendar deploy preflight \
-	lock soak bench clean migrate reconcile snapshot
+	lock soak bench clean migrate reconcile snapshot faults
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -64,6 +65,9 @@ bench: env ## ratios within one run, as a table into docs/bench (20 minutes, on 
 	@$(BOOTSTRAP) bench
 	@$(LOCAL) -m infra.local.build local
 	@$(LOCAL) -m tests.load.bench
+
+faults: env ## replay one seed of the fault suite, or several: make faults SEED=123, SEED=1-20
+	@PYTHONHASHSEED=0 $(LOCAL) -m tests.faults.run $(SEED)
 
 check: env-all translate ## formatting, types, imports, templates, policies, API document, calendar
 	@.venv/bin/ruff format --check --quiet . && echo "  ruff format    ok"

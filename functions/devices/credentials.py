@@ -10,6 +10,8 @@ from cryptography.x509 import load_pem_x509_certificate
 
 from linli.metrics import Metric, emit
 
+from linli.aws import PATIENCE
+
 
 @dataclass(frozen=True)
 class Credentials:
@@ -23,7 +25,7 @@ class CertificateIssuer:
     """Issues inactive, so that nothing connects before the registry knows the device."""
 
     def __init__(self) -> None:
-        self._iot = boto3.client("iot")
+        self._iot = boto3.client("iot", config=PATIENCE)
         self._policy = os.environ["DEVICE_POLICY"]
 
     def issue(self, device_id: str) -> Credentials:

@@ -4,10 +4,11 @@ from typing import Any
 
 import boto3
 
+from linli.aws import PATIENCE
 from relay.publish import Outboxed, log, publish
 
-events = boto3.client("events")
-dynamodb = boto3.client("dynamodb")
+events = boto3.client("events", config=PATIENCE)
+dynamodb = boto3.client("dynamodb", config=PATIENCE)
 
 
 @log.inject_lambda_context
@@ -20,4 +21,4 @@ def handler(event: dict[str, Any], context: Any) -> None:
 def _row(record: dict[str, Any]) -> Outboxed:
     image = record["dynamodb"]["NewImage"]
     table = record["eventSourceARN"].split("/")[1]
-    return Outboxed(table, image["pk"]["S"], image["sk"]["S"], image["fact"]["S"])
+    return Outboxed(table, image["pk"]["S"], image["sk"]["S"], image.get("fact", {}).get("S", ""))

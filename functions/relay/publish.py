@@ -40,10 +40,10 @@ def publish(rows: Iterable[Outboxed], *, events: Any, dynamodb: Any) -> int:
     """Send the rows to the bus and delete those it accepted; how many. The rest stays for the sweeper.
 
     Where a batch fails its rows are sent one by one, so that one the bus chokes on does not hold up the others; where
-    the bus is busy or cannot be reached nothing more is tried now.
+    the bus is busy or cannot be reached nothing more is tried now. A row nobody can read waits for a person.
     """
     sent = 0
-    waiting = iter(rows)
+    waiting = _readable(rows)
     while batch := list(islice(waiting, BATCH)):
         try:
             sent += _send(batch, events=events, dynamodb=dynamodb)
@@ -75,20 +75,39 @@ def _send_alone(row: Outboxed, *, events: Any, dynamodb: Any) -> int:
         return 0
 
 
+def _readable(rows: Iterable[Outboxed]) -> Iterator[Outboxed]:
+    for row in rows:
+        try:
+            _entry(row)
+        except (ValueError, KeyError, TypeError):
+            log.error("outbox row unreadable", table=row.table, event_id=row.sk)
+        else:
+            yield row
+
+
 def missed(tables: Iterable[str], *, dynamodb: Any, now: datetime) -> Iterable[Outboxed]:
-    """Every outbox row older than two minutes, oldest first in each shard."""
+    """Every outbox row older than two minutes, oldest first in each shard; a table that is busy is left for now."""
     horizon = str(ULID.from_datetime(now - OLD))
     for table in tables:
-        for shard in range(SHARDS):
-            pages = dynamodb.get_paginator("query").paginate(
-                TableName=table,
-                KeyConditionExpression="pk = :pk AND sk < :horizon",
-                ExpressionAttributeValues={":pk": {"S": f"OUT#{shard}"}, ":horizon": {"S": horizon}},
-                ConsistentRead=True,
-            )
-            for page in pages:
-                for item in page["Items"]:
-                    yield Outboxed(table, item["pk"]["S"], item["sk"]["S"], item["fact"]["S"])
+        try:
+            for shard in range(SHARDS):
+                yield from _older(horizon, table, f"OUT#{shard}", dynamodb=dynamodb)
+        except (BotoCoreError, ClientError) as error:
+            if not passes(error):
+                raise
+            log.warning("an outbox is busy", table=table, error=type(error).__name__)
+
+
+def _older(horizon: str, table: str, pk: str, *, dynamodb: Any) -> Iterator[Outboxed]:
+    pages = dynamodb.get_paginator("query").paginate(
+        TableName=table,
+        KeyConditionExpression="pk = :pk AND sk < :horizon",
+        ExpressionAttributeValues={":pk": {"S": pk}, ":horizon": {"S": horizon}},
+        ConsistentRead=True,
+    )
+    for page in pages:
+        for item in page["Items"]:
+            yield Outboxed(table, pk, item["sk"]["S"], item.get("fact", {}).get("S", ""))
 
 
 class Counted:

@@ -8,12 +8,13 @@ from typing import Any
 
 import boto3
 
+from linli.aws import PATIENCE
 from linli.clock import utc_now
 from linli.metrics import Metric, emit
 from relay.publish import Counted, log, missed, publish
 
-events = boto3.client("events")
-dynamodb = boto3.client("dynamodb")
+events = boto3.client("events", config=PATIENCE)
+dynamodb = boto3.client("dynamodb", config=PATIENCE)
 
 
 @log.inject_lambda_context

@@ -90,6 +90,32 @@ def test_a_relay_that_died_between_bus_and_delete_sends_the_same_event_again(dyn
     assert set(bus.accepted) == {rows[0].sk}
 
 
+@pytest.mark.parametrize("fact", ["{", "{}", "null", ""])
+def test_a_row_nobody_can_read_stays_and_holds_up_no_other(dynamodb: Any, fact: str) -> None:
+    rows = outbox(dynamodb, 12)
+    unreadable = Outboxed(TABLE, "OUT#0", "0" * 26, fact)
+    item = {"pk": {"S": unreadable.pk}, "sk": {"S": unreadable.sk}, **({"fact": {"S": fact}} if fact else {})}
+    dynamodb.put_item(TableName=TABLE, Item=item)
+    bus = Bus()
+    assert publish(missed([TABLE], dynamodb=dynamodb, now=NOW), events=bus, dynamodb=dynamodb) == 12
+    assert sorted(bus.accepted) == sorted(row.sk for row in rows)
+    assert waiting(dynamodb) == {unreadable.sk}
+
+
+def test_a_busy_table_does_not_hold_up_the_others(dynamodb: Any) -> None:
+    class Busy:
+        def get_paginator(self, name: str) -> Any:
+            return self
+
+        def paginate(self, **asked: Any) -> Any:
+            if asked["TableName"] == "busy":
+                raise ClientError({"Error": {"Code": "ThrottlingException", "Message": ""}}, "Query")
+            return dynamodb.get_paginator("query").paginate(**asked)
+
+    rows = outbox(dynamodb, 3)
+    assert {row.sk for row in missed(["busy", TABLE], dynamodb=Busy(), now=NOW)} == {row.sk for row in rows}
+
+
 def test_the_sweeper_leaves_young_rows_to_the_stream(dynamodb: Any) -> None:
     outbox(dynamodb, 3, age=timedelta(seconds=119))
     old = outbox(dynamodb, 2, age=timedelta(seconds=121))

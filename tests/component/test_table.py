@@ -5,14 +5,14 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from botocore.exceptions import ReadTimeoutError
+from botocore.exceptions import ClientError, ReadTimeoutError
 from pynamodb.exceptions import CancellationReason, TransactWriteError, VerboseClientError
 from pynamodb.transactions import TransactWrite
 
 from linli import table as kernel
-from linli.commands import ATTEMPTS, Repeated, command
+from linli.commands import ANSWER_KEPT, ATTEMPTS, Repeated, command
 from linli.errors import KeyReused, StaleVersion, Unavailable
-from linli.table import Parked, Put, Step, Table
+from linli.table import THROTTLED_AGAIN, Parked, Put, Step, Table, passes
 from tests.support import NOW, table_on_moto
 from tickets.store import SensorRow, TicketsRow
 
@@ -22,7 +22,7 @@ ASKED = command("who", "what", "key-0001", content=1).with_result(ticket_id="T1"
 @pytest.fixture
 def table() -> Iterator[Table]:
     with table_on_moto("tickets"):
-        yield Table(TicketsRow)
+        yield Table(TicketsRow, clock=lambda: NOW)
 
 
 @pytest.fixture(autouse=True)
@@ -75,13 +75,13 @@ def test_all_or_nothing(table: Table) -> None:
     assert table.steps("TICKET#1") == []
 
 
-@pytest.mark.parametrize("code", ["TransactionConflict", "ThrottlingError"])
+@pytest.mark.parametrize(("code", "times"), [("TransactionConflict", 3), ("ThrottlingError", THROTTLED_AGAIN)])
 def test_what_passes_is_tried_again_under_the_same_token(
-    table: Table, monkeypatch: pytest.MonkeyPatch, code: str
+    table: Table, monkeypatch: pytest.MonkeyPatch, code: str, times: int
 ) -> None:
-    tokens = fails(monkeypatch, 3, cancelled(None, code))
+    tokens = fails(monkeypatch, times, cancelled(None, code))
     table.commit([put()], at=NOW, command=ASKED)
-    assert len(tokens) == 4
+    assert len(tokens) == times + 1
     assert len(set(tokens)) == 1
     assert table.recall(ASKED) == {"ticket_id": "T1"}
 
@@ -89,16 +89,51 @@ def test_what_passes_is_tried_again_under_the_same_token(
 def test_an_acknowledgement_that_never_came_is_no_second_commit(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
     lost = TransactWriteError("", ReadTimeoutError(endpoint_url="x"))
     tokens = fails(monkeypatch, 1, lost, after_commit=True)
-    table.commit([put()], at=NOW, command=ASKED)
-    assert len(set(tokens)) == 1
+    with pytest.raises(Unavailable):
+        table.commit([put()], at=NOW, command=ASKED)
+    assert len(tokens) == 1, "the client has sent it again already"
+    monkeypatch.undo()
+    with pytest.raises(Repeated):
+        table.commit([put()], at=NOW, command=ASKED)
     assert table.recall(ASKED) == {"ticket_id": "T1"}
 
 
-def test_a_table_that_stays_busy_is_unavailable(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:
-    tokens = fails(monkeypatch, 100, cancelled("TransactionConflict"))
+@pytest.mark.parametrize("deleted", [True, False])
+def test_an_answer_that_has_expired_is_none_whether_or_not_the_table_deleted_it(table: Table, deleted: bool) -> None:
+    table.commit([put()], at=NOW - ANSWER_KEPT + timedelta(seconds=1), command=ASKED)
+    assert table.recall(ASKED) == {"ticket_id": "T1"}
+    later = Table(TicketsRow, clock=lambda: NOW + timedelta(seconds=1))
+    if deleted:
+        for row in table._command.query(f"CMD#{ASKED.key}"):
+            row.delete()
+    assert later.recall(ASKED) is None
+    assert later.recall(command("who", "what", "key-0001", content=2)) is None
+    again = ASKED.with_result(ticket_id="T2")
+    later.commit(
+        [Put(SensorRow("SENSOR#y", "S", revision=1, version=1, active=True))], at=NOW + ANSWER_KEPT, command=again
+    )
+    assert later.recall(ASKED) == {"ticket_id": "T2"}
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "waits"),
+    [(503, "Whatever", True), (400, "ThrottlingException", True), (400, "ValidationException", False)],
+)
+def test_a_service_that_has_a_fault_of_its_own_is_waited_for(status: int, code: str, waits: bool) -> None:
+    said: Any = {"Error": {"Code": code, "Message": ""}, "ResponseMetadata": {"HTTPStatusCode": status}}
+    assert passes(ClientError(said, "CreateThing")) is waits
+
+
+@pytest.mark.parametrize(
+    ("code", "sent"), [("TransactionConflict", ATTEMPTS), ("ThrottlingError", 1 + THROTTLED_AGAIN)]
+)
+def test_a_table_that_stays_busy_is_unavailable(
+    table: Table, monkeypatch: pytest.MonkeyPatch, code: str, sent: int
+) -> None:
+    tokens = fails(monkeypatch, 100, cancelled(None, code))
     with pytest.raises(Unavailable):
         table.commit([put()], at=NOW, command=ASKED)
-    assert len(tokens) == ATTEMPTS
+    assert len(tokens) == sent
 
 
 def test_a_request_that_is_wrong_is_not_tried_again(table: Table, monkeypatch: pytest.MonkeyPatch) -> None:

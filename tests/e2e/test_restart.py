@@ -2,10 +2,16 @@
 
 import secrets
 import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from threading import Event
+from typing import Any
 
 import pytest
+from botocore.exceptions import BotoCoreError, ClientError
 from ulid import ULID
 
 from infra.local.build import LOCAL_TEMPLATE
@@ -13,7 +19,7 @@ from infra.local.deploy import deploy, local_parameters
 from infra.local.process import free_port
 from infra.local.runtime import Runtime
 from linli.facts import Envelope
-from tests.support import GRID
+from tests.support import GRID, template
 
 LARGE = 300
 """Rows of 100 KB: a state that takes MiniStack seconds to write."""
@@ -76,3 +82,72 @@ def test_what_was_not_relayed_before_the_stop_is_relayed_after_it(tmp_path: Path
             )["Items"]
             == []
         )
+
+
+WRITERS = 4
+
+
+@pytest.mark.parametrize("rounds", [2, pytest.param(20, marks=pytest.mark.soak)])
+def test_every_acknowledged_write_is_there_after_a_stop_in_the_middle_of_writing(tmp_path: Path, rounds: int) -> None:
+    """F9. What is written after the stop began may be there or not; a transaction is there whole or not at all."""
+    runtime = Runtime(tmp_path, free_port(), free_port())
+    with runtime:
+        described = template("alarms")["Resources"]["Table"]["Properties"]
+        keys = {name: described[name] for name in ("BillingMode", "AttributeDefinitions", "KeySchema")}
+        runtime.client("dynamodb").create_table(TableName="load", **keys)
+    acknowledged: set[str] = set()
+    for number in range(rounds):
+        with runtime:
+            assert lost(runtime, acknowledged) == set()
+            with writing(runtime, number) as written:
+                wait_for(lambda written=written: len(written) >= 100)
+                runtime.stop()
+            acknowledged |= set(written)
+    with runtime:
+        assert lost(runtime, acknowledged) == set()
+    assert len(acknowledged) >= 100 * rounds
+
+
+@contextmanager
+def writing(runtime: Runtime, number: int) -> Iterator[list[str]]:
+    """Several writers at once, each noting what was acknowledged, until they get no answer or are told to stop."""
+    written: list[str] = []
+    enough = Event()
+
+    def write(writer: int) -> None:
+        database = runtime.client("dynamodb", retries={"total_max_attempts": 1}, read_timeout=5)
+        for count in range(1_000_000):
+            pk = f"{number}-{writer}-{count}"
+            pair = [
+                {"Put": {"TableName": "load", "Item": {"pk": {"S": pk}, "sk": {"S": sk}}}} for sk in ("state", "step")
+            ]
+            try:
+                database.transact_write_items(TransactItems=pair)
+            except (BotoCoreError, ClientError):
+                return
+            written.append(pk)
+            if enough.is_set():
+                return
+
+    with ThreadPoolExecutor(WRITERS) as pool:
+        for writer in range(WRITERS):
+            pool.submit(write, writer)
+        yield written
+        enough.set()
+
+
+def lost(runtime: Runtime, acknowledged: set[str]) -> set[str]:
+    """What was acknowledged and is gone, and what is there by half."""
+    pages = runtime.client("dynamodb").get_paginator("scan").paginate(TableName="load", ConsistentRead=True)
+    rows: dict[str, int] = {}
+    for page in pages:
+        for row in page["Items"]:
+            rows[row["pk"]["S"]] = rows.get(row["pk"]["S"], 0) + 1
+    return {pk for pk in acknowledged | rows.keys() if rows.get(pk) != 2}
+
+
+def wait_for(done: Any) -> None:
+    give_up = time.monotonic() + 100
+    while not done():
+        assert time.monotonic() < give_up
+        time.sleep(0.05)

@@ -15,8 +15,8 @@ from linli.facts import Envelope
 from linli.metrics import Metric, emit
 from linli.table import Parked, Table, passes
 
-RECEIVES = 18
-"""How often a message that fails is tried before it is parked; the queue's own limit (20) stands above it."""
+RECEIVES = 15
+"""How often a message that fails is tried before it is parked; up to the queue's own limit (20) parking may fail as well."""
 
 Data = TypeVar("Data", bound=BaseModel)
 

@@ -12,6 +12,7 @@ import boto3
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from linli.aws import PATIENCE
 from linli.errors import Invalid
 
 GOOD_FOR = timedelta(hours=24)
@@ -60,5 +61,5 @@ class Cursors:
 
 def secret_from_manager() -> str:
     """The deployment's cursor secret, from Secrets Manager."""
-    client = boto3.client("secretsmanager")
+    client = boto3.client("secretsmanager", config=PATIENCE)
     return str(client.get_secret_value(SecretId=os.environ["CURSOR_SECRET"])["SecretString"])

@@ -25,13 +25,16 @@ from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
 from ulid import ULID
 
-from linli.clock import beijing_day, iso
+from linli.aws import CONNECT_SECONDS, READ_SECONDS, SENDS
+from linli.clock import Clock, beijing_day, iso, utc_now
 from linli.commands import ANSWER_KEPT, ATTEMPTS, Command, CommandLog, Repeated, pause
 from linli.errors import KeyReused, StaleVersion, Unavailable
 from linli.facts import Envelope
 from linli.versions import Upcasts, current, upcast
 
 OUTBOX_SHARDS = 8
+THROTTLED_AGAIN = 1
+"""How often a transaction cancelled for a throttled partition is tried again: with what the client sends, five retries."""
 PAYLOAD_KEPT = 256 * 1024
 """Bytes of a parked payload that are kept, more than IoT Core lets through; hash and length are always the whole's."""
 
@@ -51,8 +54,9 @@ class TableName:
 class TableMeta:
     """The base of every row's `Meta`; in seconds, so that a function can still answer when the table does not."""
 
-    connect_timeout_seconds = 2
-    read_timeout_seconds = 4
+    connect_timeout_seconds = CONNECT_SECONDS
+    read_timeout_seconds = READ_SECONDS
+    max_retry_attempts = SENDS - 1
 
 
 class Row(Model):
@@ -141,8 +145,9 @@ class Put:
 class Table(CommandLog):
     """`base` is the context's row class with its `Meta` and its indexes; every row class of the context derives from it."""
 
-    def __init__(self, base: type[Row]) -> None:
+    def __init__(self, base: type[Row], *, clock: Clock = utc_now) -> None:
         self._base = base
+        self._clock = clock
         self._outbox = self.bind(OutboxRow)
         self._command = self.bind(CommandRow)
         self._parked = self.bind(ParkedRow)
@@ -172,9 +177,12 @@ class Table(CommandLog):
             return None
 
     def recall(self, command: Command) -> dict[str, str] | None:
-        """What the command was answered before, None if it is new; KeyReused if the key came with other content."""
+        """What the command was answered before, None if it is new; KeyReused if the key came with other content.
+
+        An answer that has expired is none, whether or not the table has deleted it.
+        """
         row = self.get(self._command, f"CMD#{command.key}", "C")
-        if row is None:
+        if row is None or row.expires_at <= self._clock().timestamp():
             return None
         if row.digest != command.digest:
             raise KeyReused("Idempotency-Key")
@@ -190,6 +198,7 @@ class Table(CommandLog):
         """
         rows = [*([self._command_put(command, at)] if command else []), *puts, *map(self._outbox_put, facts)]
         token = str(ULID())  # the same for every attempt: one that was carried out unheard is not carried out again
+        throttled = 0
         for attempt in range(ATTEMPTS):
             try:
                 with TransactWrite(connection=self._connection, client_request_token=token) as transaction:
@@ -197,19 +206,27 @@ class Table(CommandLog):
                         transaction.save(put.row, condition=put.condition)
                 return
             except TransactWriteError as error:
-                self._check_refusal(error, command)
+                throttled += self._passing(error, command) != {"TransactionConflict"}
+                if throttled > THROTTLED_AGAIN:
+                    break
                 pause(attempt)
         raise Unavailable()
 
-    def _check_refusal(self, error: TransactWriteError, command: Command | None) -> None:
-        """Returns if trying again is right, raises what it means otherwise."""
+    def _passing(self, error: TransactWriteError, command: Command | None) -> set[str]:
+        """The reasons for which trying again is right; raises what the error means if there are none.
+
+        A request that was not answered was sent again by the client, under the same token; that is enough.
+        """
         codes = [reason.code if reason else None for reason in error.cancellation_reasons]
         if command and codes[:1] == ["ConditionalCheckFailed"]:
             raise Repeated() from error
         if "ConditionalCheckFailed" in codes:
             raise StaleVersion("expected_version") from error
-        if not (RETRIED & set(codes) or passes(error)):
+        if passes(error):
+            raise Unavailable() from error
+        if not RETRIED & set(codes):
             raise error
+        return RETRIED & set(codes)
 
     def park(self, message: Parked, *, at: datetime) -> None:
         """Keep a message that could not be understood; parked again, it is the same row."""
@@ -242,7 +259,8 @@ class Table(CommandLog):
             result=command.result,
             expires_at=int((at + ANSWER_KEPT).timestamp()),
         )
-        return Put(row, self._command.pk.does_not_exist())
+        expired = self._command.expires_at <= int(at.timestamp())
+        return Put(row, self._command.pk.does_not_exist() | expired)
 
     def _outbox_put(self, fact: Envelope) -> Put:
         shard = hashlib.sha256(fact.aggregate_id.encode()).digest()[0] % OUTBOX_SHARDS
@@ -273,5 +291,6 @@ def passes(error: Exception) -> bool:
     """Whether waiting is all it takes: something is busy or cannot be reached."""
     cause = error.cause if isinstance(error, PynamoDBException) else error
     if isinstance(cause, ClientError):
-        return cause.response["Error"]["Code"] in BUSY
+        status = cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
+        return status >= 500 or cause.response["Error"]["Code"] in BUSY
     return isinstance(cause, BotoCoreError | Unavailable)
