@@ -241,6 +241,16 @@ BUSY = {
 }
 
 
+def never_fits(error: Exception) -> bool:
+    """Whether the table can never take it: too large, a key too long, a number of more than 38 digits."""
+    if isinstance(error, TransactWriteError):
+        codes = {reason.code for reason in error.cancellation_reasons if reason}
+        if codes & {"ValidationError", "ItemCollectionSizeLimitExceeded"}:
+            return True
+    cause = error.cause if isinstance(error, PynamoDBException) else error
+    return isinstance(cause, ClientError) and cause.response["Error"]["Code"] == "ValidationException"
+
+
 def passes(error: Exception) -> bool:
     """Whether waiting is all it takes: something is busy or cannot be reached."""
     cause = error.cause if isinstance(error, PynamoDBException) else error
