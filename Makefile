@@ -16,8 +16,8 @@ UV_COMPILE = .venv/bin/uv pip compile --quiet --universal --python-version 3.11 
 RUNTIME_PACKAGES = boto3 botocore jmespath s3transfer python-dateutil six urllib3
 
 .DEFAULT_GOAL := help
-.PHONY: help run reset env env-all build build-cloud test check translate fmt demo token admin openapi contracts calendar deploy preflight \
-	lock soak bench clean
+.PHONY: help run reset env env-all build build-cloud test check translate fmt demo token admin redrive openapi contracts calendar deploy \
+	preflight lock soak bench clean
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ token: env ## print an access token: make token WHO=<account>
 
 admin: env ## appoint the first administrator of the deployment in use: ARGS="--username U --area 34"
 	@$(SOURCES) .venv/bin/python -m infra.local.admin $(ARGS)
+
+redrive: env ## parked messages and dead letters of the deployment in use: ARGS="list" (or explain, replay, dead-letters, -h)
+	@$(SOURCES) .venv/bin/python -m infra.local.redrive $(ARGS)
 
 reset: env ## remove the local state, so that the next run starts empty
 	@$(LOCAL) -m infra.local.run --reset

@@ -53,6 +53,7 @@ LARGE = {
     "a name of 128 KB": b'{"readings":[{"t":1,"seq":1,"v":{"' + b"x" * (128 * 1024 - 50) + b'":1}}]}',
     "more than IoT Core takes": b"\xff" * 190_000,
 }
+EXTREME = ['"9999-12-31T23:59:59-23:59"', '"0001-01-01T00:00:00+23:59"', "9" * 39, "[]", '""', json.dumps("长" * 900)]
 BYTES = st.binary(max_size=200) | VALUES.map(lambda text: text.encode("utf-8", "surrogatepass"))
 
 
@@ -85,9 +86,13 @@ def paths(value: Any, above: tuple[str | int, ...] = ()) -> list[tuple[str | int
 @st.composite
 def changed(draw: st.DrawFn, sample: Any) -> str:
     """The sample as JSON text with one value somewhere inside replaced."""
-    path = draw(st.sampled_from(paths(sample)))
+    return replaced(sample, draw(st.sampled_from(paths(sample))), draw(VALUES))
+
+
+def replaced(value: Any, path: tuple[str | int, ...], text: str) -> str:
+    """The value as JSON text, with this text in that place."""
     mark = "\u0001here\u0001"
-    return json.dumps(_with(sample, path, mark)).replace(json.dumps(mark), draw(VALUES))
+    return json.dumps(_with(value, path, mark)).replace(json.dumps(mark), text)
 
 
 def _with(value: Any, path: tuple[str | int, ...], new: Any) -> Any:

@@ -26,7 +26,7 @@ from linli.commands import command
 from linli.facts import envelope
 from linli.table import PAYLOAD_KEPT, Step
 from tests.contract.test_facts import SAMPLES, SUBSCRIPTIONS, handler_of
-from tests.hostile import BYTES, LARGE, VALUES, bounded, changed, objects
+from tests.hostile import BYTES, EXTREME, LARGE, VALUES, bounded, changed, objects, paths, replaced
 from tests.support import CONTEXT, NOW, PLACE, delivery, sqs, table_on_moto
 
 Item = dict[str, Any]
@@ -236,3 +236,13 @@ def test_a_fact_is_taken_or_parked_at_once(context: str, fact: str, dotted: str,
     inbox = Inbox(context, handler_of(dotted)).fresh()
     kept, _ = inbox.deliver([*bodies, json.dumps(bus)])
     assert len(bodies) in kept
+
+
+@pytest.mark.parametrize("extreme", EXTREME)
+@pytest.mark.parametrize(("context", "fact", "dotted"), SUBSCRIPTIONS, ids=lambda value: str(value))
+def test_a_fact_with_an_extreme_value_anywhere_waits_for_nothing(
+    context: str, fact: str, dotted: str, extreme: str
+) -> None:
+    sample = json.loads((SAMPLES / f"{fact}-v1.json").read_text(encoding="utf-8"))
+    bodies = [replaced({"detail": sample}, path, extreme) for path in paths({"detail": sample})]
+    Inbox(context, handler_of(dotted)).fresh().deliver(bodies)
