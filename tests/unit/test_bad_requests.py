@@ -110,6 +110,16 @@ def test_every_writing_operation_asks_for_a_key_and_every_list_is_a_page() -> No
             assert "cursor" in parameters, path
 
 
+@pytest.mark.parametrize(("method", "path", "operation"), OPERATIONS)
+def test_what_may_be_missing_from_an_answer_is_not_called_required(method: str, path: str, operation: Any) -> None:
+    """Answers leave out what is null."""
+    for schema in schemas_below(operation["responses"]):
+        properties = schema.get("properties", {})
+        assert not [
+            name for name in schema.get("required", []) if {"type": "null"} in properties[name].get("anyOf", [])
+        ]
+
+
 @pytest.mark.parametrize(("method", "path"), [(method, path) for method, path, one in OPERATIONS if method == "GET"])
 @bounded(50)
 @given(st.dictionaries(st.text(max_size=20), st.text(max_size=20), min_size=1, max_size=3))
