@@ -1,8 +1,14 @@
 """What a broken or hostile sender may send, as hypothesis strategies; the same examples in every run."""
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from decimal import Decimal
 from typing import Any
+from unittest.mock import patch
 
+from botocore.client import BaseClient
+from botocore.exceptions import ClientError
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
@@ -102,3 +108,34 @@ def _with(value: Any, path: tuple[str | int, ...], new: Any) -> Any:
     if isinstance(value, dict):
         return {key: _with(one, tuple(rest), new) if key == first else one for key, one in value.items()}
     return [_with(one, tuple(rest), new) if key == first else one for key, one in enumerate(value)]
+
+
+@contextmanager
+def limits_of_dynamodb() -> Iterator[None]:
+    """What moto lets through and DynamoDB refuses: numbers, keys and items past its limits."""
+    call = BaseClient._make_api_call
+
+    def checked(self: Any, operation: str, request: dict[str, Any]) -> Any:
+        for item in _written(request):
+            if not _fits(item):
+                raise ClientError({"Error": {"Code": "ValidationException", "Message": "past a limit"}}, operation)
+        return call(self, operation, request)
+
+    with patch.object(BaseClient, "_make_api_call", checked):
+        yield
+
+
+def _written(request: dict[str, Any]) -> list[dict[str, Any]]:
+    transaction = [one["Put"]["Item"] for one in request.get("TransactItems", []) if "Put" in one]
+    batches = [one for batch in request.get("RequestItems", {}).values() if isinstance(batch, list) for one in batch]
+    batch = [one["PutRequest"]["Item"] for one in batches if "PutRequest" in one]
+    return [request["Item"]] if "Item" in request else transaction + batch
+
+
+def _fits(item: dict[str, Any]) -> bool:
+    keys = 0 < len(item["pk"]["S"].encode()) <= 2048 and 0 < len(item["sk"]["S"].encode()) <= 1024
+    numbers = [Decimal(value["N"]) for value in item.values() if "N" in value]
+    small = all(one == 0 or -130 <= one.adjusted() <= 125 for one in numbers)
+    short = all(len("".join(map(str, one.as_tuple().digits)).strip("0")) <= 38 for one in numbers)
+    size = sum(len(str(part).encode()) for name, value in item.items() for part in (name, *value.values()))
+    return keys and small and short and size <= 400 * 1024

@@ -17,7 +17,7 @@ from linli.clock import iso
 
 BATCH = 10
 BATCH_BYTES = 256 * 1024
-"""What one SendMessageBatch takes."""
+"""What one SendMessageBatch takes, in messages and together in bytes."""
 SUMMARY = "sk, #source, #reason, #field, parked_at, sha256, #size, replayed_at, replayed_by"
 NAMES = {"#source": "source", "#reason": "reason", "#field": "field", "#size": "size"}
 
@@ -186,10 +186,9 @@ def replay(
             done.sent += 1
         else:
             batch = waiting.setdefault(message.source, [])
-            if len(batch) == BATCH or sum(one.size for one in batch) + message.size > BATCH_BYTES:
-                _send(parked, waiting.pop(message.source), queues, done, at=at, by=by)
-                batch = waiting.setdefault(message.source, [])
             batch.append(message)
+            if len(batch) == BATCH:
+                _send(parked, waiting.pop(message.source), queues, done, at=at, by=by)
     for batch in waiting.values():
         _send(parked, batch, queues, done, at=at, by=by)
     return done
@@ -224,8 +223,20 @@ class Queues:
         return self._urls[name]
 
     def send(self, url: str, bodies: list[str]) -> set[int]:
-        """Send at most ten; the places of those the queue did not take."""
-        entries = [{"Id": str(place), "MessageBody": body} for place, body in enumerate(bodies)]
+        """Send at most ten, in as many requests as their size asks for; the places of those the queue did not take."""
+        refused: set[int] = set()
+        entries: list[dict[str, str]] = []
+        size = 0
+        for place, body in enumerate(bodies):
+            length = len(body.encode())
+            if entries and size + length > BATCH_BYTES:
+                refused |= self._send(url, entries)
+                entries, size = [], 0
+            entries.append({"Id": str(place), "MessageBody": body})
+            size += length
+        return refused | self._send(url, entries)
+
+    def _send(self, url: str, entries: list[dict[str, str]]) -> set[int]:
         answer = self.sqs.send_message_batch(QueueUrl=url, Entries=entries)
         return {int(one["Id"]) for one in answer.get("Failed", [])}
 

@@ -19,10 +19,11 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 
 import boto3
+from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.local.admin import account_is_meant, account_outputs, local_outputs
 from infra.local.deadletters import dead_letters, redrive
-from infra.local.parked import Message, ParkedMessages, Queues, Replayed, Wanted, contract, replay
+from infra.local.parked import Message, ParkedMessages, Queues, Replayed, Wanted, contract, queue_name, replay
 from linli.clock import Clock, beijing_day, utc_now
 
 DAYS = 14
@@ -100,7 +101,7 @@ def explain(deployment: Deployment, options: argparse.Namespace) -> int:
         ("sha256", message.sha256),
         ("应符合 / expected", contract(message.source)),
         ("重投 / replayed", replayed),
-        ("队列 / queue", deployment.queues.named(message.context, message.source)),
+        ("队列 / queue", queue_name(deployment.queues.prefix, message.context, message.source)),
     ):
         print(f"  {name:<18} {value}")
     if options.show_payload:
@@ -213,7 +214,12 @@ def deployment_of(outputs: dict[str, str]) -> Deployment:
 def main(arguments: Sequence[str]) -> int:
     options = parser().parse_args(arguments)
     outputs = account_outputs() if account_is_meant(os.environ) else local_outputs()
-    return int(options.run(deployment_of(outputs), options))
+    if "Prefix" not in outputs:
+        sys.exit("  部署早于此工具，请先重新部署 / this deployment is older than the tool: deploy first")
+    try:
+        return int(options.run(deployment_of(outputs), options))
+    except (BotoCoreError, ClientError) as error:
+        sys.exit(f"  中断，可再次运行 / interrupted, run it again: {error}")
 
 
 if __name__ == "__main__":
