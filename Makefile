@@ -18,7 +18,7 @@ RUNTIME_PACKAGES = boto3 botocore jmespath s3transfer python-dateutil six urllib
 
 .DEFAULT_GOAL := help
 .PHONY: help run reset env env-all build build-cloud test check translate fmt demo token admin openapi contracts calendar deploy preflight \
-	lock soak bench clean migrate reconcile snapshot faults
+	lock soak bench clean migrate reconcile snapshot faults redrive
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -43,6 +43,9 @@ reconcile: env ## find what tables restored to different moments disagree on, an
 
 snapshot: env ## record what this release leaves in its tables, for the upgrade test of the next ones
 	@$(LOCAL) -m infra.local.snapshot
+
+redrive: env ## parked messages and dead letters of the deployment in use: ARGS="list" (or explain, replay, dead-letters, -h)
+	@$(SOURCES) .venv/bin/python -m infra.local.redrive $(ARGS)
 
 reset: env ## remove the local state, so that the next run starts empty
 	@$(LOCAL) -m infra.local.run --reset

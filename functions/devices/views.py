@@ -42,7 +42,9 @@ class Handover(Model):
 
 class RegisteredDevice(Model):
     device: DeviceView
-    credentials: Handover | None = Field(description="handed over once, absent when the request is repeated")
+    credentials: Handover | None = Field(
+        default=None, description="handed over once, absent when the request is repeated"
+    )
 
 
 def registered(device: Device, credentials: Credentials | None) -> RegisteredDevice:

@@ -31,9 +31,9 @@ class DivisionView(Model):
     kind: Kind
     standing: Standing
     name: str
-    parent: str | None
+    parent: str | None = None
     valid_from: date
-    valid_to: date | None
+    valid_to: date | None = None
     successors: list[str]
 
     @classmethod
@@ -68,7 +68,7 @@ class PostView(Model):
 class Me(Model):
     subject: str
     posts: list[PostView]
-    home: str | None
+    home: str | None = None
 
     @classmethod
     def of(cls, caller: Caller) -> "Me":

@@ -1,8 +1,9 @@
 """DutyRosterChanged: keep who is on duty, so that dispatching an alarm needs nobody else's answer."""
 
-from typing import Any
+from datetime import UTC, datetime
+from typing import Annotated, Any
 
-from pydantic import AwareDatetime, BaseModel
+from pydantic import AwareDatetime, BaseModel, Field
 
 from linli.batch import consume, read_fact
 from linli.clock import utc_now
@@ -14,10 +15,14 @@ log = logger("tickets")
 store = TicketStore()
 
 
+Instant = Annotated[AwareDatetime, Field(gt=datetime(1, 1, 2, tzinfo=UTC), lt=datetime(9999, 12, 31, tzinfo=UTC))]
+"""One that can be written in UTC."""
+
+
 class ShiftData(BaseModel):
     post_id: str
-    from_at: AwareDatetime
-    to_at: AwareDatetime | None = None
+    from_at: Instant
+    to_at: Instant | None = None
 
 
 class DutyRosterChanged(BaseModel):

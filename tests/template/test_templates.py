@@ -1,5 +1,6 @@
 """What the templates promise each other, and what each of them promises the operator."""
 
+import ast
 import re
 from collections.abc import Iterator
 from graphlib import TopologicalSorter
@@ -12,6 +13,7 @@ from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
 
+from infra.local.parked import contract, queue_name
 from infra.local.translate import Region, located
 from tests.support import ROOT
 
@@ -278,3 +280,35 @@ def test_only_who_shows_and_takes_personal_texts_may_open_and_seal_them() -> Non
         properties = item["Properties"]
         mine = {target for _, target in references([properties["Policies"], properties.get("Environment", {})])}
         assert ("PersonalKeyArn" in mine) == (properties["Handler"] == "tickets.api.handler"), (context, name)
+
+
+def sources() -> set[tuple[str, str, str]]:
+    """(context, module, source) of every function that parks what it cannot read."""
+    found = set()
+    for path in sorted((ROOT / "functions").glob("*/*.py")):
+        for call in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            given = {one.arg: one.value for one in call.keywords} if isinstance(call, ast.Call) else {}
+            if isinstance(given.get("source"), ast.Constant):
+                found.add((path.parent.name, path.stem, str(given["source"].value)))
+    return found
+
+
+def test_a_parked_message_finds_its_queue_and_its_contract() -> None:
+    read = set()
+    for context, _, item in MAPPINGS:
+        here = load(ROOT / "infra" / f"{context}.yaml")["Resources"]
+        if item["Properties"]["EventSourceArn"]["!"] == "GetAtt":
+            queue = here[item["Properties"]["EventSourceArn"]["of"].removesuffix(".Arn")]["Properties"]
+            dead = here[queue["RedrivePolicy"]["deadLetterTargetArn"]["of"].removesuffix(".Arn")]["Properties"]
+            module = here[item["Properties"]["FunctionName"]["of"]]["Properties"]["Handler"].split(".")[1]
+            assert dead["QueueName"]["of"] == f"{queue['QueueName']['of']}-dead"
+            read.add((context, module, queue["QueueName"]["of"]))
+    assert {
+        (context, module, queue_name("${Prefix}", context, source)) for context, module, source in sources()
+    } == read
+    assert all((ROOT / contract(source)).exists() for _, _, source in sources())
+
+
+def test_an_operator_finds_the_table_of_every_context_that_parks() -> None:
+    tables = {name.removesuffix("Table").lower() for name in ROOT_TEMPLATE["Outputs"] if name.endswith("Table")}
+    assert {context for context, _, _ in sources()} <= tables

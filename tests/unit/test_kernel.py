@@ -6,17 +6,19 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError, EndpointConnectionError, ReadTimeoutError
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
-from pynamodb.exceptions import GetError
+from pydantic import BaseModel
+from pynamodb.exceptions import CancellationReason, GetError, PutError, TransactWriteError, VerboseClientError
 
 from linli.access import Caller, Post
+from linli.batch import read
 from linli.clock import beijing_day, iso, new_id
 from linli.commands import command
 from linli.cursor import CursorExpired, Cursors
-from linli.errors import PostUnclear, StaleVersion, Unavailable
+from linli.errors import PostUnclear, StaleVersion, Unavailable, Unreadable
 from linli.log import logger
-from linli.table import passes
+from linli.table import never_fits, passes
 from tests.support import NOW, PATH
 
 THROTTLED = ClientError({"Error": {"Code": "ThrottlingException", "Message": ""}}, "Query")
@@ -65,6 +67,46 @@ def test_a_cursor_opens_for_what_it_was_sealed_for_and_nothing_else(position: di
             cursors.unseal(sealed, bound_to=other, now=later)
     with pytest.raises(CursorExpired):
         Cursors(lambda: "another").unseal(sealed, bound_to=bound_to, now=NOW)
+
+
+@settings(derandomize=True, database=None)
+@given(st.data())
+def test_a_cursor_that_was_changed_anywhere_is_refused(data: st.DataObject) -> None:
+    cursors = Cursors(lambda: "secret")
+    sealed = cursors.seal({"pk": {"S": "TICKET#1"}}, bound_to="worker-1|mine|post-1", now=NOW) or ""
+    place = data.draw(st.integers(0, len(sealed) - 1))
+    flipped = sealed[:place] + chr(ord(sealed[place]) ^ 1 << data.draw(st.integers(0, 6))) + sealed[place + 1 :]
+    inserted = sealed[:place] + data.draw(st.text(min_size=1, max_size=3)) + sealed[place:]
+    for changed in (flipped, inserted, sealed[:place], sealed + "=", data.draw(st.text(max_size=200))):
+        with pytest.raises(CursorExpired):
+            cursors.unseal(changed, bound_to="worker-1|mine|post-1", now=NOW)
+
+
+def test_what_a_message_calls_its_fields_does_not_reach_a_log() -> None:
+    class Said(BaseModel):
+        v: dict[str, float]
+
+    for name in ("张三", "13900001234", "a" * 5000, "Name", ""):
+        with pytest.raises(Unreadable) as refused:
+            read(Said, json.dumps({"v": {name: "x"}}))
+        assert refused.value.field == "v.?"
+    with pytest.raises(Unreadable) as refused:
+        read(Said, '{"v": {"flow": "x"}}')
+    assert refused.value.field == "v.flow"
+
+
+@pytest.mark.parametrize("code", ["ValidationException", "ThrottlingException", "AccessDeniedException"])
+def test_what_the_table_will_never_take(code: str) -> None:
+    refused = ClientError({"Error": {"Code": code, "Message": ""}}, "PutItem")
+    assert never_fits(PutError("", refused)) is never_fits(refused) is (code == "ValidationException")
+
+
+@pytest.mark.parametrize("code", ["ValidationError", "ConditionalCheckFailed", "TransactionConflict"])
+def test_what_a_transaction_will_never_take(code: str) -> None:
+    response = {"Error": {"Code": "TransactionCanceledException", "Message": ""}}
+    reasons = [None, CancellationReason(code=code)]
+    cancelled = VerboseClientError(response, "TransactWriteItems", {}, cancellation_reasons=reasons)
+    assert never_fits(TransactWriteError("", cancelled)) is (code == "ValidationError")
 
 
 def test_a_command_is_its_key_and_its_content_is_compared() -> None:

@@ -1,6 +1,7 @@
 """Batches from a queue: each message is handled, retried or parked with its reason; none is lost, none stops the others."""
 
 import json
+import re
 from collections.abc import Callable
 from typing import Any, TypeVar
 
@@ -13,10 +14,12 @@ from linli.clock import Clock
 from linli.errors import KeyReused, LinliError, Unreadable
 from linli.facts import Envelope
 from linli.metrics import Metric, emit
-from linli.table import Parked, Table, passes
+from linli.table import Parked, Table, never_fits, passes
 
 RECEIVES = 15
 """How often a message that fails is tried before it is parked; up to the queue's own limit (20) parking may fail as well."""
+_NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
+_REASON_CHARACTERS = 100
 
 Data = TypeVar("Data", bound=BaseModel)
 
@@ -33,8 +36,8 @@ def consume(
 ) -> dict[str, Any]:
     """Run `handle` on each body.
 
-    What no repetition makes readable is parked at once; what passes (a busy table) is left to the queue; anything else
-    is tried again and parked just before the queue gives it up.
+    What no repetition makes readable, or fit for the table, is parked at once; what passes (a busy table) is left to the
+    queue; anything else is tried again and parked just before the queue gives it up.
     """
 
     def one(record: SQSRecord) -> None:
@@ -45,7 +48,7 @@ def consume(
             log.warning("message refused", message_id=record.message_id, source=source, reason=reason, field=field)
             if not _given_up(error, int(record.attributes.approximate_receive_count)):
                 raise
-            parked = Parked(source, reason, field, record.body.encode(), record.message_id)
+            parked = Parked(source, reason, field, record.body.encode("utf-8", "surrogatepass"), record.message_id)
             table.park(parked, at=clock())
             emit(Metric.PARKED, 1, context=log.service, source=source, reason=_kind(error))
 
@@ -73,15 +76,23 @@ def read(model: type[Data], text: str | bytes) -> Data:
         return model.model_validate_json(text)
     except ValidationError as error:
         first = error.errors(include_url=False, include_input=False, include_context=False)[0]
-        raise Unreadable(".".join(map(str, first["loc"])) or None, reason=first["type"]) from error
+        raise Unreadable(_named(first["loc"]), reason=first["type"]) from error
 
 
 class _OnBus(BaseModel):
     detail: Envelope
 
 
+def _named(path: tuple[int | str, ...]) -> str | None:
+    """The field as it may stand in a log: a name the sender made up, which could be anything, is `?`."""
+    parts = [str(part) if isinstance(part, int) or _NAME.fullmatch(part) else "?" for part in path[:8]]
+    return ".".join(parts)[:200] or None
+
+
 def _given_up(error: Exception, receives: int) -> bool:
-    return isinstance(error, Unreadable | KeyReused) or (receives >= RECEIVES and not passes(error))
+    return (
+        isinstance(error, Unreadable | KeyReused) or never_fits(error) or (receives >= RECEIVES and not passes(error))
+    )
 
 
 def _kind(error: Exception) -> str:
@@ -92,5 +103,7 @@ def _kind(error: Exception) -> str:
 def _reason(error: Exception) -> tuple[str, str | None]:
     """A reason without any of the message's values in it."""
     if isinstance(error, LinliError):
-        return str(error.details.get("reason", error.code)), error.field
+        return str(error.details.get("reason", error.code))[:_REASON_CHARACTERS], error.field
+    if never_fits(error):
+        return "refused by the table", None
     return f"unexpected {type(error).__name__}", None

@@ -38,13 +38,15 @@ class Cursors:
         nonce = os.urandom(_NONCE_BYTES)
         text = json.dumps([int((now + GOOD_FOR).timestamp()), position], separators=(",", ":"))
         sealed = self._aead().encrypt(nonce, text.encode(), bound_to.encode())
-        return base64.urlsafe_b64encode(nonce + sealed).decode().rstrip("=")
+        return _written(nonce + sealed)
 
     def unseal(self, cursor: str | None, *, bound_to: str, now: datetime) -> dict[str, Any] | None:
         if cursor is None:
             return None
         try:
             sealed = base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4))
+            if _written(sealed) != cursor:
+                raise ValueError("the decoder left something out")
             text = self._aead().decrypt(sealed[:_NONCE_BYTES], sealed[_NONCE_BYTES:], bound_to.encode())
         except (ValueError, InvalidTag) as error:
             raise CursorExpired("cursor") from error
@@ -57,6 +59,10 @@ class Cursors:
         if self._cipher is None:
             self._cipher = AESGCM(hashlib.sha256(self._secret().encode()).digest())
         return self._cipher
+
+
+def _written(sealed: bytes) -> str:
+    return base64.urlsafe_b64encode(sealed).decode().rstrip("=")
 
 
 def secret_from_manager() -> str:

@@ -25,13 +25,15 @@ from linli.table import passes
 BODY_LIMIT = 256 * 1024
 """Bytes of a request body."""
 
+_KEY = re.compile(r"^[0-9A-Za-z_-]{8,64}$")
 IdempotencyKey = Annotated[
     str,
     Header(
-        alias="Idempotency-Key", description="8 to 64 of [0-9A-Za-z_-], new for every new command, kept for 30 days"
+        alias="Idempotency-Key",
+        pattern=_KEY.pattern,
+        description="8 to 64 of [0-9A-Za-z_-], new for every new command, kept for 30 days",
     ),
 ]
-_KEY = re.compile(r"[0-9A-Za-z_-]{8,64}")
 _ACTING = Annotated[
     str | None, Header(alias="Linli-Post", description="the post you act in, needed if you hold several")
 ]

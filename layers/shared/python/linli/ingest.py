@@ -5,7 +5,7 @@ import binascii
 from datetime import UTC, datetime
 from typing import Annotated
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, StringConstraints
 
 from linli.batch import Data, read
 from linli.errors import Unreadable
@@ -20,10 +20,10 @@ class Delivery(BaseModel):
     """What a rule adds to a message: the thing is the topic's, which the device's policy holds to its certificate."""
 
     model_config = ConfigDict(frozen=True)
-    thing: str
+    thing: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z:_-]{1,128}$")]
     payload: str
-    received_ms: int
-    trace: str
+    received_ms: Annotated[int, Field(ge=0, lt=4_102_444_800_000)]
+    trace: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z-]{1,64}$")]
 
     @property
     def received_at(self) -> datetime:

@@ -4,7 +4,8 @@ Kernel rows, in every context's table:
 
     OUT#0-7         | ulid        a fact to publish; the relay deletes it after the bus has accepted it
     CMD#sha256      | C           a command that was carried out: digest of its content, what a repetition is told
-    PARKED#yyyymmdd | message id  a message that could not be understood, with the reason (the day is Beijing's)
+    PARKED#yyyymmdd | message id  a message that could not be understood, with the reason (the day is Beijing's); marked when
+                                  an operator has put it back on its queue (`make redrive`)
     <aggregate>     | …S#000007   a step: the timeline and the audit trail of the aggregate
 """
 
@@ -19,7 +20,7 @@ from typing import Any, ClassVar, Self, TypeVar
 from botocore.exceptions import BotoCoreError, ClientError
 from pynamodb.attributes import BinaryAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.connection import Connection
-from pynamodb.exceptions import DoesNotExist, PynamoDBException, TransactWriteError
+from pynamodb.exceptions import DoesNotExist, PutError, PynamoDBException, TransactWriteError
 from pynamodb.expressions.condition import Condition
 from pynamodb.models import Model
 from pynamodb.transactions import TransactWrite
@@ -109,6 +110,8 @@ class ParkedRow(Row):
     sha256 = UnicodeAttribute()
     size = NumberAttribute()
     payload = UnicodeAttribute()
+    replayed_at = UnicodeAttribute(null=True)
+    replayed_by = UnicodeAttribute(null=True)
 
 
 @dataclass(frozen=True)
@@ -229,8 +232,8 @@ class Table(CommandLog):
         return RETRIED & set(codes)
 
     def park(self, message: Parked, *, at: datetime) -> None:
-        """Keep a message that could not be understood; parked again, it is the same row."""
-        self.rows(self._parked)(
+        """Keep a message that could not be understood; delivered again, it leaves the row as it is."""
+        row = self.rows(self._parked)(
             f"PARKED#{beijing_day(at)}",
             message.message_id,
             parked_at=iso(at),
@@ -240,7 +243,12 @@ class Table(CommandLog):
             sha256=hashlib.sha256(message.payload).hexdigest(),
             size=len(message.payload),
             payload=base64.b64encode(message.payload[:PAYLOAD_KEPT]).decode(),
-        ).save()
+        )
+        try:
+            row.save(condition=self._parked.pk.does_not_exist())
+        except PutError as error:
+            if error.cause_response_code != "ConditionalCheckFailedException":
+                raise
 
     def step_put(self, pk: str, number: int, step: Step, *, under: str = "") -> Put:
         """The `number`th step (from 1) of the aggregate at `pk`, `under` a prefix where one partition holds several."""
@@ -285,6 +293,16 @@ BUSY = {
     "ThrottlingException",
     "TransactionInProgressException",
 }
+
+
+def never_fits(error: Exception) -> bool:
+    """Whether the table can never take it: too large, a key too long, a number of more than 38 digits."""
+    if isinstance(error, TransactWriteError):
+        codes = {reason.code for reason in error.cancellation_reasons if reason}
+        if codes & {"ValidationError", "ItemCollectionSizeLimitExceeded"}:
+            return True
+    cause = error.cause if isinstance(error, PynamoDBException) else error
+    return isinstance(cause, ClientError) and cause.response["Error"]["Code"] == "ValidationException"
 
 
 def passes(error: Exception) -> bool:
