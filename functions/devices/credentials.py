@@ -8,9 +8,8 @@ import boto3
 from botocore.exceptions import ClientError
 from cryptography.x509 import load_pem_x509_certificate
 
-from linli.metrics import Metric, emit
-
 from linli.aws import PATIENCE
+from linli.metrics import Metric, emit
 
 
 @dataclass(frozen=True)

@@ -22,7 +22,7 @@ from typing import Any
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
-from alarms.domain import Alarm, KnownDevice, Moment
+from alarms.domain import Alarm, KnownDevice, Moment, alarm_terms
 from alarms.events import AlarmCleared, AlarmRaised
 from alarms.store import AlarmStore
 from devices.domain import Device
@@ -31,7 +31,6 @@ from devices.store import DeviceStore
 from infra.local.admin import outputs_in_use
 from linli.clock import new_id, utc_now
 from linli.commands import command
-from linli.deviceclass import AlarmRule, device_class
 from linli.errors import StaleVersion
 from linli.facts import Envelope, Fact, envelope
 from linli.table import Step
@@ -94,10 +93,10 @@ class Agreement:
         self._devices.table.commit([], at=at, facts=[fact])
 
     def _alarm(self, device: KnownDevice, alarm_type: str) -> Iterator[Finding]:
-        rule = _rule(device, alarm_type)
-        if rule is None:
+        terms = alarm_terms(device.device_class, alarm_type)
+        if terms is None:
             return
-        alarm = self._alarms.alarm(device, rule)
+        alarm = self._alarms.alarm(device, terms)
         heard = self._tickets.sensor(alarm.aggregate_id)
         known = heard.sensor.version if heard else 0
         if known < alarm.published or (alarm.active and heard and heard.sensor.active and not self._has_ticket(heard)):
@@ -115,14 +114,14 @@ class Agreement:
         heard = self._tickets.sensor(aggregate_id)
         device_id, _, alarm_type = aggregate_id.partition("#")
         device = self._alarms.device(device_id)
-        rule = _rule(device, alarm_type) if device else None
+        terms = alarm_terms(device.device_class, alarm_type) if device else None
         if heard is None:
             return
-        if device is None or rule is None:
+        if device is None or terms is None:
             why_not = "the alarms table does not know the device yet: run it again when that is mended"
             yield Finding("alarm-unknown", aggregate_id, None, why_not)
             return
-        alarm = self._alarms.alarm(device, rule)
+        alarm = self._alarms.alarm(device, terms)
         if alarm.published < heard.sensor.version:
             yield Finding("alarm-behind-what-was-heard", aggregate_id, lambda: self._catch_up(alarm, heard))
 
@@ -170,11 +169,6 @@ class Agreement:
         step = Step("reconciled", at, BY, alarm.correlation_id, state=state)
         asked = command("reconcile", alarm.aggregate_id, str(alarm.version))
         self._alarms.save(alarm, step=step, command=asked, facts=[])
-
-
-def _rule(device: KnownDevice, alarm_type: str) -> AlarmRule | None:
-    of_class = device_class(device.device_class)
-    return of_class.rule(alarm_type) if of_class else None
 
 
 def _said(fact: Fact, alarm: Alarm, version: int) -> Envelope:
