@@ -192,7 +192,8 @@ def apply(alarm: Alarm, said: Said, terms: Terms, *, alarm_id: str, correlation_
     if not late:
         seen, named = replace(seen, last=said.moment), replace(named, last=said.moment)
     if terms.momentary:
-        return (_passed(named, said.moment, said.moment, terms) if said.active else seen), _momentary(said)
+        pressed = _passed(named, said.moment, said.moment, terms), Outcome.PASSED
+        return pressed if said.active else (seen, Outcome.IGNORED)
     if late:
         return _heard_late(seen, named, said, terms)
     return _began(seen, named, said, terms) if said.active else _ended(seen, named, said, terms)
@@ -205,10 +206,6 @@ def wake(alarm: Alarm, generation: int, *, alarm_id: str, at: datetime) -> Alarm
         return alarm
     named = replace(alarm, alarm_id=alarm_id, occurrences=1, correlation_id=pending.correlation_id, pending=None)
     return replace(_raised(named, pending.due_at), version=alarm.version + 1)
-
-
-def _momentary(said: Said) -> Outcome:
-    return Outcome.PASSED if said.active else Outcome.IGNORED
 
 
 def _began(seen: Alarm, named: Alarm, said: Said, terms: Terms) -> tuple[Alarm, Outcome]:

@@ -115,7 +115,8 @@ def drain(
         done = sum(wake in then for wake in batch.values())
         answered += done
         left += len(rows) - done
-        late = max([late, *((max(clock(), minute) - wake.fire_at).total_seconds() for wake in batch.values())])
+        oldest = min((wake.fire_at for wake in batch.values()), default=at)
+        late = max(late, (max(clock(), minute) - oldest).total_seconds())
     store.set_marks(marks)
     return Drained(answered, left, store.requests - before + asking.times, late)
 
@@ -142,7 +143,7 @@ class _Asking:
             return []
         self.times += 1
         try:
-            return [answer for answer in self._owners[name].wake(wakes, at=at) if answer.wake in wakes]
+            return list(self._owners[name].wake(wakes, at=at))
         except Unavailable as error:
             self._leave(name, "owner unavailable", error.__cause__ or error)
             return []
