@@ -44,6 +44,13 @@ def told(world: World) -> tuple[Any, str]:
     return queues, queue
 
 
+def said_of(alarm: str, queues: Any, queue: str) -> dict[str, Any] | None:
+    """What was said of this alarm among what waits in the queue; other alarms may have spoken as well."""
+    messages = queues.receive_message(QueueUrl=queue, WaitTimeSeconds=1, MaxNumberOfMessages=10).get("Messages", [])
+    said = [json.loads(json.loads(message["Body"])["Message"]) for message in messages]
+    return next((one for one in said if one["AlarmName"] == alarm), None)
+
+
 def test_a_message_nobody_can_read_rings_and_the_operator_is_told(world: World) -> None:
     queues, queue = told(world)
     device_id = world.register()
@@ -53,11 +60,25 @@ def test_a_message_nobody_can_read_rings_and_the_operator_is_told(world: World) 
         until("a parked message", lambda: len(world.parked("alarms")) > before)
     until("its metric", lambda: Metric.PARKED in carry_over(world, "alarms-on-device-event"))
     until("the alarm", lambda: state(world, "parked-messages-alarms") == "ALARM")
-    (message,) = until("the word", lambda: queues.receive_message(QueueUrl=queue, WaitTimeSeconds=1).get("Messages"))
-    said = json.loads(json.loads(message["Body"])["Message"])
+    said = until("the word", lambda: said_of("linli-parked-messages-alarms", queues, queue))
     assert said["NewStateValue"] == "ALARM"
     assert said["AlarmDescription"].endswith("docs/runbook.md#parked-messages")
     queues.delete_queue(QueueUrl=queue)
+
+
+def test_a_dead_letter_rings_by_its_queues_own_depth(world: World) -> None:
+    queues, metrics = world.linli.runtime.client("sqs"), world.linli.runtime.client("cloudwatch")
+    url = queues.get_queue_url(QueueName="linli-tickets-on-alarm-raised-dead")["QueueUrl"]
+    queues.send_message(QueueUrl=url, MessageBody="{}")  # as SQS moves a message after its twentieth failure
+    try:
+        found = queues.get_queue_attributes(QueueUrl=url, AttributeNames=["ApproximateNumberOfMessages"])
+        depth = float(found["Attributes"]["ApproximateNumberOfMessages"])
+        queue = [{"Name": "QueueName", "Value": "linli-tickets-on-alarm-raised-dead"}]
+        one = {"MetricName": "ApproximateNumberOfMessagesVisible", "Value": depth, "Dimensions": queue}
+        metrics.put_metric_data(Namespace="AWS/SQS", MetricData=[one])
+        until("the alarm", lambda: state(world, "dead-letters-tickets-on-alarm-raised") == "ALARM")
+    finally:
+        queues.purge_queue(QueueUrl=url)
 
 
 def test_the_sweeper_the_certificates_and_both_halves_of_a_ticket_are_measured(world: World) -> None:
