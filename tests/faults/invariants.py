@@ -5,7 +5,7 @@ import importlib
 import json
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from linli.clock import beijing_day, iso
@@ -215,8 +215,6 @@ def telemetry_is_complete(people: People) -> Iterator[str]:
 
 def _days_before(heard: list[Said]) -> set[str]:
     """A message is kept under its first reading's day; a message spans a few minutes."""
-    from datetime import timedelta
-
     return {beijing_day(said.at - timedelta(minutes=10)) for said in heard}
 
 

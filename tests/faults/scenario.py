@@ -1,5 +1,6 @@
 """A few days of one community, drawn from a seed: who does what when, what breaks when."""
 
+import base64
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
@@ -7,8 +8,9 @@ from random import Random
 
 from linli.clock import iso
 from tests.faults.gate import STORM
-from tests.faults.people import People
+from tests.faults.people import EVENTS, People
 from tests.faults.world import World
+from tests.support import delivery
 
 LENGTH = timedelta(days=2)
 Action = Callable[[], object]
@@ -98,9 +100,6 @@ def _detector(people: People, device_id: str) -> None:
 
 def _contradiction(people: People, device_id: str) -> None:
     """A device that says the opposite under a time and a counter it used before."""
-    from tests.faults.people import EVENTS
-    from tests.support import delivery
-
     spoken = people.ledger.events.get(device_id)
     if not spoken:
         return
@@ -121,10 +120,6 @@ def _meter(people: People, device_id: str) -> None:
 
 def redrive(world: World) -> None:
     """The operator's work: what was parked because its thing was not known yet goes back to its queue."""
-    import base64
-
-    from tests.faults.people import EVENTS
-
     for row in world.operator.rows("alarms", "PARKED#"):
         if row["reason"]["S"] == "unknown-thing":
             world.deliver(EVENTS, base64.b64decode(row["payload"]["S"]).decode())
