@@ -82,7 +82,7 @@ def show_list(deployment: Deployment, options: argparse.Namespace) -> int:
         print("  无 / none")
     print("\n  死信 / dead letters")
     for letters in dead_letters(deployment.queues):
-        print(f"  {letters.count:>7}  {letters.name}{'' if letters.source else '  (不必重投 / kept elsewhere)'}")
+        print(f"  {letters.count:>7}  {letters.name}{'' if letters.source else '  (无需重投 / kept elsewhere)'}")
     return 0
 
 
@@ -100,7 +100,7 @@ def explain(deployment: Deployment, options: argparse.Namespace) -> int:
         ("大小 / size", f"{message.size}{' (过大，未全部保留 / too large, cut)' if message.body is None else ''}"),
         ("sha256", message.sha256),
         ("应符合 / expected", contract(message.source)),
-        ("重投 / replayed", replayed),
+        ("重放 / replayed", replayed),
         ("队列 / queue", queue_name(deployment.queues.prefix, message.context, message.source)),
     ):
         print(f"  {name:<18} {value}")
@@ -132,6 +132,10 @@ def put_back(deployment: Deployment, options: argparse.Namespace) -> int:
     print(f"  {what} {total.sent}, 先前已重放 / already replayed before {total.already}")
     if total.later:
         print(f"  其间新停放，未动 / parked meanwhile, left alone {total.later}")
+    found = total.sent + total.already + total.later + len(total.cut) + len(total.refused)
+    if found < len(options.message_ids):
+        print(f"  这些天里没有的编号 / ids not found in these days: {len(options.message_ids) - found}")
+        return 1
     for title, left in (("过大未全部保留 / too large, cut", total.cut), ("队列拒收 / queue refused", total.refused)):
         for message_id in left:
             print(f"  {title}: {message_id}")

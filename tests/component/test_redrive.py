@@ -153,6 +153,13 @@ def test_a_dry_run_counts_and_does_nothing(deployment: Deployment, capsys: pytes
     assert marked(deployment) == set()
 
 
+def test_an_id_nobody_knows_is_said(deployment: Deployment, capsys: pytest.CaptureFixture[str]) -> None:
+    park("id-1", "x")
+    assert run(deployment, "replay", "id-1", "id-9") == 1
+    assert "not found in these days: 1" in capsys.readouterr().out
+    assert marked(deployment) == {"id-1"}
+
+
 def test_nothing_is_replayed_unless_something_is_named(
     deployment: Deployment, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -170,7 +177,7 @@ def test_nothing_is_replayed_unless_something_is_named(
         (["--context", "alarms"], {"id-1", "id-2", "id-3"}),
         (["--context", "devices"], set()),
         (["--day", "20260101"], set()),
-        (["id-1", "--reason", "int_type"], set()),
+        (["id-1", "id-2", "--reason", "int_type"], {"id-2"}),
     ],
 )
 def test_what_is_named_is_replayed_to_its_own_queue(
@@ -179,7 +186,8 @@ def test_what_is_named_is_replayed_to_its_own_queue(
     park("id-1", "one")
     park("id-2", "two", reason="int_type")
     park("id-3", "three", reason="int_type", source="DeviceRegistered")
-    assert run(deployment, "replay", *arguments) == 0
+    named = {one for one in arguments if one.startswith("id-")}
+    assert run(deployment, "replay", *arguments) == (1 if named - expected else 0)
     assert marked(deployment) == expected
     events = waiting(deployment, "linli-alarms-device-events")
     assert set(events) == {{"id-1": "one", "id-2": "two"}[one] for one in expected - {"id-3"}}
@@ -302,7 +310,7 @@ def test_a_queue_whose_letters_lead_nowhere_is_left(
 ) -> None:
     assert run(deployment, "dead-letters", name) == 1
     run(deployment, "list")
-    assert "linli-relay-dead  (不必重投 / kept elsewhere)" in capsys.readouterr().out
+    assert "linli-relay-dead  (无需重投 / kept elsewhere)" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(
