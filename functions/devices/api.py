@@ -2,11 +2,12 @@
 
 from devices.commands import Registration, device_seen_by, register_device, renew_credentials
 from devices.credentials import CertificateIssuer
-from devices.store import DeviceStore
+from devices.store import DevicesRow, DeviceStore
 from devices.views import DeviceView, NewDevice, RegisteredDevice, device_view, registered
 from linli.access import Actor
 from linli.clock import utc_now
 from linli.http import Api, IdempotencyKey
+from linli.limits import Limit
 from linli.log import logger
 from linli.places import place_seen_by_caller
 
@@ -15,8 +16,13 @@ api = Api("devices", log)
 store = DeviceStore()
 handler = log.inject_lambda_context(api.handler)
 
+# An installer with a scanner does a device in some seconds, a script that imports a building two a second. IoT Core makes
+# ten certificates a second for the whole account: nobody alone takes more than a third.
+REGISTERING = Limit(DevicesRow, "register", calls=120)
+RENEWING = Limit(DevicesRow, "renew", calls=60)
 
-@api.route("POST", "/v1/devices", status=201)
+
+@api.route("POST", "/v1/devices", status=201, limit=REGISTERING)
 def register(body: NewDevice, key: IdempotencyKey, actor: Actor) -> RegisteredDevice:
     """Register a device at a place; its certificate and private key are in this answer and nowhere else."""
     device, credentials = register_device(
@@ -32,7 +38,7 @@ def register(body: NewDevice, key: IdempotencyKey, actor: Actor) -> RegisteredDe
     return registered(device, credentials)
 
 
-@api.route("POST", "/v1/devices/<device_id>/credentials", status=201)
+@api.route("POST", "/v1/devices/<device_id>/credentials", status=201, limit=RENEWING)
 def renew(device_id: str, key: IdempotencyKey, actor: Actor) -> RegisteredDevice:
     """New credentials for a device; the ones before are revoked."""
     device, credentials = renew_credentials(

@@ -6,18 +6,22 @@ from aws_lambda_powertools.event_handler.openapi.params import Query
 
 from grid.coordinates import position
 from grid.queries import Located, PointOutside, place_at, place_by_id, place_of_address, place_of_device
-from grid.store import GridStore
+from grid.store import GridRow, GridStore
 from grid.views import PlaceView, Where, view_of
 from linli.access import Actor, Resource
 from linli.clock import utc_now
 from linli.errors import Invalid, PlaceAbsent
 from linli.http import Api
+from linli.limits import Limit
 from linli.log import logger
 
 log = logger("grid")
 api = Api("grid", log)
 store = GridStore()
 handler = log.inject_lambda_context(api.handler)
+
+# Somebody on patrol asks where they are every few seconds; who asks every second is reading the register out.
+FINDING = Limit(GridRow, "find", calls=60)
 
 
 class QuestionUnclear(Invalid):
@@ -33,7 +37,7 @@ def read_place(place_id: str, actor: Actor) -> PlaceView:
     return _seen_by(actor, found, PlaceAbsent("place_id"))
 
 
-@api.route("GET", "/v1/grid/places")
+@api.route("GET", "/v1/grid/places", limit=FINDING)
 def find_place(where: Annotated[Where, Query()], actor: Actor) -> PlaceView:
     """The place of a point, of an address within a community, or of a device (staff only)."""
     at = utc_now()

@@ -8,6 +8,7 @@ from linli.access import Actor
 from linli.clock import utc_now
 from linli.cursor import Cursors, secret_from_manager
 from linli.http import Api, IdempotencyKey
+from linli.limits import Limit
 from linli.log import logger
 from linli.places import place_seen_by_caller
 from linli.sealed import deployed_seals
@@ -15,7 +16,7 @@ from tickets.commands import Report, StepWanted, open_ticket, step_ticket, ticke
 from tickets.domain import Ticket
 from tickets.queries import ListWanted, list_page
 from tickets.sealing import opened
-from tickets.store import TicketStore
+from tickets.store import TicketsRow, TicketStore
 from tickets.views import ListQuery, NewStep, NewTicket, TicketPage, TicketSummary, TicketView, ticket_view
 
 log = logger("tickets")
@@ -25,8 +26,11 @@ seals = deployed_seals(store.table)
 cursors = Cursors(secret_from_manager)
 handler = log.inject_lambda_context(api.handler)
 
+# A resident reports a few things a day, a hotline's desk some a minute, its import of a backlog five a second.
+OPENING = Limit(TicketsRow, "open", calls=300)
 
-@api.route("POST", "/v1/tickets", status=201)
+
+@api.route("POST", "/v1/tickets", status=201, limit=OPENING)
 def report(body: NewTicket, key: IdempotencyKey, actor: Actor) -> TicketView:
     """Report something at a place; it is dispatched to the post on duty there."""
     ticket = open_ticket(

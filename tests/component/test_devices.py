@@ -16,9 +16,10 @@ from linli.clock import beijing_day, iso
 from linli.errors import Denied, KeyReused, PlaceAbsent, StaleVersion
 from linli.facts import Place
 from linli.table import ParkedRow
+from tests.canary import serial
 from tests.support import CONTEXT, NOW, OFFICER, PLACE, RESIDENT, WORKER, delivery, sqs, table_on_moto
 
-WANTED = Registration("water_meter", "SN-1", PLACE.room_id or "")
+WANTED = Registration("water_meter", serial("1"), PLACE.room_id or "")
 
 
 class FakeIssuer:
@@ -107,7 +108,7 @@ def test_a_serial_number_is_registered_once(store: DeviceStore, issuer: Any) -> 
         register(store, issuer, key="key-0002")
     assert issuer.issued == 1
     with pytest.raises(KeyReused):
-        register(store, issuer, wanted=Registration("water_meter", "SN-2", WANTED.place_id))
+        register(store, issuer, wanted=Registration("water_meter", serial("2"), WANTED.place_id))
 
 
 @pytest.mark.parametrize(
@@ -123,7 +124,7 @@ def test_duty_officers_register_in_their_area(
 
 def test_an_unknown_class_names_its_field(store: DeviceStore, issuer: Any) -> None:
     with pytest.raises(ClassUnknown) as refused:
-        register(store, issuer, wanted=Registration("teapot", "SN-1", WANTED.place_id))
+        register(store, issuer, wanted=Registration("teapot", serial("1"), WANTED.place_id))
     assert refused.value.field == "device_class"
 
 

@@ -11,6 +11,7 @@ from linli.access import Actor, Caller, Post
 from linli.cursor import CursorExpired, Cursors
 from linli.errors import Denied, KeyReused, PlaceAbsent, StaleVersion, Unavailable
 from linli.facts import Place
+from tests.canary import NOTE, TEXT
 from tests.fakes import FakeSeals, FakeTicketStore
 from tests.support import COMMUNITY, GRID, NOW, OFFICER, PATH, PLACE, RESIDENT, WORKER, table_on_moto
 from tickets.commands import Report, StepWanted, open_ticket, step_ticket, ticket_seen_by
@@ -19,7 +20,7 @@ from tickets.domain import Roster, SameHand, Sensor, Shift, State, StepForbidden
 from tickets.queries import GridAbsent, GridMissing, ListWanted, list_page
 from tickets.store import TicketStore
 
-REPORT = Report("repair", "楼道灯不亮", PLACE.room_id or "")
+REPORT = Report("repair", TEXT, PLACE.room_id or "")
 ALARM = Alarm("alarm-1", "device-1#smoke", 1, "device-1", "smoke", "critical", PLACE, "trace-1")
 ELSEWHERE = Caller("officer-2", (Post("duty-officer-002", "duty_officer", (*PATH[:-1], "340104002002")),))
 HUANGSHAN = Caller("officer-3", (Post("duty-officer-003", "duty_officer", ("34", "3410")),))
@@ -63,7 +64,7 @@ def report(store: Any, *, key: str = "key-0001", caller: Caller = RESIDENT, what
     )
 
 
-def step(store: Any, ticket: Ticket, name: str, caller: Caller, *, key: str = "", note: str | None = "看过") -> Ticket:
+def step(store: Any, ticket: Ticket, name: str, caller: Caller, *, key: str = "", note: str | None = NOTE) -> Ticket:
     wanted = StepWanted(name, ticket.version, note)
     key = key or f"{name}-{ticket.version}"
     return step_ticket(

@@ -15,6 +15,7 @@ from alarms.domain import KnownDevice
 from infra.local.contracts import FACT_CONTEXTS, OPENAPI, SCHEMAS, fact_schemas, files
 from linli.facts import Envelope, Place
 from linli.table import ParkedRow
+from tests.canary import TEXT
 from tests.support import (
     CONTEXT,
     NOW,
@@ -199,7 +200,7 @@ def test_a_place_that_cannot_be_asked_is_unavailable_and_one_not_shown_is_absent
     monkeypatch.setattr(places, "_HTTP", Grid())
     monkeypatch.setenv("API_BASE_URL", "http://grid")
     api = importlib.import_module("tickets.api")
-    body = {"category": "repair", "text": "灯", "place_id": PLACE.room_id}
+    body = {"category": "repair", "text": TEXT, "place_id": PLACE.room_id}
     with table_on_moto("tickets"):
         event = request("POST", "/v1/tickets", RESIDENT, body=body, headers={"idempotency-key": "key-00000002"})
         answer = api.handler(event, CONTEXT)

@@ -6,6 +6,7 @@ from typing import Any
 
 from infra.local.community import demonstration
 from infra.local.seed import BUILDINGS, COMMUNITY, GRIDS, Demonstration
+from tests.canary import serial
 
 HOME = demonstration().community.buildings[0]
 ROOM = f"{BUILDINGS[0]}-1-0201"
@@ -14,7 +15,7 @@ ROOM = f"{BUILDINGS[0]}-1-0201"
 def test_a_point_an_address_and_a_device_lead_to_the_worker_on_duty(linli: Demonstration) -> None:
     officer = linli.client("officer")
     name = f"test-{secrets.token_hex(6)}"
-    body = {"device_class": "smoke_detector", "serial": name, "place_id": ROOM}
+    body = {"device_class": "smoke_detector", "serial": serial(name), "place_id": ROOM}
     device_id = linli.register(officer, name, body, key=name)
     where = HOME.position
     asked: list[dict[str, Any]] = [

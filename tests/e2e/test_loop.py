@@ -9,6 +9,7 @@ from infra.local.client import Device
 from infra.local.demo import play
 from infra.local.seed import BUILDINGS, COMMUNITY, GRIDS, Demonstration
 from infra.local.water_signal import readings
+from tests.canary import NAME, NOTE, PHONE, TEXT
 from tests.e2e.world import PATIENCE, ROOM, World, drained, take, until
 
 
@@ -30,7 +31,7 @@ def test_it_does_not_close_while_the_detector_alarms_again(world: World) -> None
         detector.event("smoke", "active")
         ticket = world.ticket_of(device_id)
         ticket = take(world.worker, ticket, "accept").body
-        ticket = take(world.worker, ticket, "handle", note="看过").body
+        ticket = take(world.worker, ticket, "handle", note=NOTE).body
         assert ticket["state"] == "done"
         detector.event("smoke", "clear")
         path = f"/v1/tickets/{ticket['ticket_id']}"
@@ -69,9 +70,9 @@ def test_bad_messages_are_parked_and_the_good_one_among_them_counts(world: World
     device_id = world.register()
     before = len(world.parked("alarms"))
     with world.device(device_id) as detector:
-        detector.publish_event(b"\xff\xfe\x00 not json")
-        detector.publish_event({"at": "now", "seq": 1, "event": "smoke", "state": "active"})
-        detector.publish_event({"at": datetime.now(UTC).isoformat(), "seq": 2, "event": "smoke", "state": "burning"})
+        detector.publish_event(b"\xff\xfe\x00 not json " + TEXT.encode())
+        detector.publish_event({"at": f"at {PHONE}", "seq": 1, "event": "smoke", "state": "active"})
+        detector.publish_event({"at": datetime.now(UTC).isoformat(), "seq": 2, "event": "smoke", "state": NAME})
         detector.publish_event(b"x" * 100_000)
         detector.event("smoke", "active")
         until("four parked messages", lambda: len(world.parked("alarms")) == before + 4)
@@ -146,7 +147,7 @@ def test_500_events_of_20_devices_delivered_twice_are_500(world: World) -> None:
 
 
 def test_64_racers_on_one_step_have_one_winner(world: World) -> None:
-    body = {"category": "repair", "text": "楼道灯不亮", "place_id": ROOM}
+    body = {"category": "repair", "text": TEXT, "place_id": ROOM}
     ticket = world.resident.post("/v1/tickets", body).body
     world.worker.get(f"/v1/tickets/{ticket['ticket_id']}")  # the gateway knows the token from here on
     with ThreadPoolExecutor(64) as pool:

@@ -17,6 +17,7 @@ from infra.local.client import Client, Device
 from infra.local.deploy import deployed
 from infra.local.process import write_json
 from infra.local.seed import BUILDINGS, GRIDS, Demonstration
+from tests.canary import serial
 from tests.support import ROOT
 
 ROOM = f"{BUILDINGS[0]}-1-0201"
@@ -58,7 +59,7 @@ class World:
 
     def register(self, device_class: str = "smoke_detector") -> str:
         name = f"test-{secrets.token_hex(6)}"
-        body = {"device_class": device_class, "serial": name, "place_id": ROOM}
+        body = {"device_class": device_class, "serial": serial(name), "place_id": ROOM}
         device_id = self.linli.register(self.officer, name, body, key=name)
         (self.linli.devices / name).rename(self.linli.devices / device_id)
         return device_id

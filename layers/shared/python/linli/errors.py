@@ -107,6 +107,14 @@ class Unavailable(LinliError):
     en = "busy, try again shortly"
 
 
+class TooMany(LinliError):
+    """The caller has used up what one principal may do in a while."""
+
+    code = "too-many-requests"
+    zh = "操作过于频繁，请在 {seconds} 秒后再试"
+    en = "too many requests: try again in {seconds} s"
+
+
 class NotYet(LinliError):
     """A message whose like must come first; it is tried again, and parked if that does not come."""
 

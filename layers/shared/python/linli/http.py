@@ -20,6 +20,7 @@ from pynamodb.exceptions import PynamoDBException
 
 from linli import errors
 from linli.access import Actor, Caller
+from linli.limits import Limit
 from linli.table import passes
 
 BODY_LIMIT = 256 * 1024
@@ -46,6 +47,7 @@ _STATUS: tuple[tuple[type[errors.LinliError], int], ...] = (
     (errors.Denied, 403),
     (errors.Absent, 404),
     (errors.Conflict, 409),
+    (errors.TooMany, 429),
     (errors.Unavailable, 503),
 )
 _PYDANTIC_ZH = {
@@ -118,7 +120,9 @@ class Api:
         )
         return answer
 
-    def route(self, method: str, path: str, *, status: int = 200, public: bool = False) -> Callable[..., Any]:
+    def route(
+        self, method: str, path: str, *, status: int = 200, public: bool = False, limit: Limit | None = None
+    ) -> Callable[..., Any]:
         """Register a function; its docstring's first line is the operation's summary."""
 
         def register(function: Callable[..., BaseModel]) -> Callable[..., BaseModel]:
@@ -128,7 +132,9 @@ class Api:
 
             def call(**path_values: str) -> Response[str]:
                 if not public:
-                    _ = self.caller  # a route that asks for nobody in particular still asks for somebody
+                    caller = self.caller  # a route that asks for nobody in particular still asks for somebody
+                    if limit:
+                        limit.count(caller.subject)
                 taken = {name: self._take(name, hint, path_values) for name, hint in hints.items()}
                 result = function(**taken)
                 return Response(status, "application/json", result.model_dump_json(exclude_none=True))
@@ -142,7 +148,7 @@ class Api:
                 summary=inspect.getdoc(function).split("\n")[0],  # type: ignore[union-attr]
                 tags=[self._context],
                 operation_id=function.__name__,
-                responses=_documented(answer, status, method, public=public),
+                responses=_documented(answer, status, method, public=public, limit=limit),
             )(call)
             if public:
                 self.public.add(path)
@@ -200,8 +206,8 @@ class Api:
     def _refusal(self, error: errors.LinliError) -> Response[str]:
         status = next((status for kind, status in _STATUS if isinstance(error, kind)), 500)
         headers = {"WWW-Authenticate": 'Bearer error="invalid_token"'} if status == 401 else {}
-        if status == 503:
-            headers["Retry-After"] = "2"
+        if status in (429, 503):
+            headers["Retry-After"] = str(error.details.get("seconds", 2))
         return self._problem(status, error.code, error.text(self._language()), headers, field=error.field)
 
     def _dependency_failed(self, error: Exception) -> Response[str]:
@@ -265,7 +271,9 @@ class _NotValid(Exception):
         self.error = error
 
 
-def _documented(answer: type[BaseModel], status: int, method: str, *, public: bool) -> dict[int, Any]:
+def _documented(
+    answer: type[BaseModel], status: int, method: str, *, public: bool, limit: Limit | None
+) -> dict[int, Any]:
     problem = {"content": {"application/problem+json": {"model": Problem}}}
     refused = {404: "absent, or out of the caller's scope", 422: "a field cannot be used", 503: "busy, try again"}
     if not public:
@@ -273,5 +281,7 @@ def _documented(answer: type[BaseModel], status: int, method: str, *, public: bo
     if method != "GET":
         refused[413] = f"more than {BODY_LIMIT} bytes"
         refused[409] = "the object's state does not allow it"
+    if limit:
+        refused[429] = f"more than {limit.calls} calls of one caller in a minute; see Retry-After"
     documented = {code: {"description": text, **problem} for code, text in sorted(refused.items())}
     return {status: {"description": "done", "content": {"application/json": {"model": answer}}}, **documented}

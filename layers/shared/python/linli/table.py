@@ -312,3 +312,9 @@ def passes(error: Exception) -> bool:
         status = cause.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
         return status >= 500 or cause.response["Error"]["Code"] in BUSY
     return isinstance(cause, BotoCoreError | Unavailable)
+
+
+def condition_failed(error: PynamoDBException) -> bool:
+    """Whether a write was refused by its condition. PynamoDB's own `cause_response_code` fails on a lost connection."""
+    cause = error.cause
+    return isinstance(cause, ClientError) and cause.response["Error"]["Code"] == "ConditionalCheckFailedException"
