@@ -9,8 +9,8 @@ from typing import Any
 import boto3
 import pytest
 
-from alarms.commands import take_event
-from alarms.domain import KnownDevice, event_at, rule_for
+from alarms.commands import hear
+from alarms.domain import KnownDevice, event_said, event_terms
 from alarms.on_device_registered import remember
 from alarms.store import AlarmStore
 from devices.domain import Device
@@ -30,7 +30,7 @@ from tickets.on_alarm_raised import on_alarm_raised
 from tickets.store import TicketStore
 
 CONSUMERS = {"AlarmRaised": on_alarm_raised, "AlarmCleared": on_alarm_cleared, "DeviceRegistered": remember}
-SMOKE = rule_for("smoke_detector", "smoke")
+SMOKE = event_terms("smoke_detector", "smoke")
 SEALS = FakeSeals()
 Item = dict[str, Any]
 
@@ -93,9 +93,9 @@ class World:
     def smoke(self, device_id: str, *, active: bool, relay: bool = True) -> None:
         self.said += 1
         at = utc_now() + timedelta(seconds=self.said)
-        event = event_at(at, self.said, active=active, received_at=at)
+        event = event_said(at, self.said, active=active, received_at=at)
         device = KnownDevice(device_id, "smoke_detector", PLACE)
-        take_event(device, SMOKE, event, correlation_id=f"trace-{device_id}", store=self.alarms, clock=utc_now)
+        hear(device, SMOKE, event, correlation_id=f"trace-{device_id}", store=self.alarms, clock=utc_now)
         if relay:
             self.relay()
 

@@ -15,7 +15,7 @@ from typing import Any
 import boto3
 import pytest
 
-from alarms.domain import KnownDevice, rule_for
+from alarms.domain import KnownDevice, event_terms
 from alarms.store import AlarmStore
 from devices.store import DeviceStore
 from grid.store import GridStore
@@ -102,7 +102,7 @@ def test_the_registry_knows_its_kinds_by_their_keys() -> None:
 
 def _alarm(item: Item) -> Any:
     device_id = item["pk"]["S"].removeprefix("DEVICE#")
-    return AlarmStore().alarm(KnownDevice(device_id, "smoke_detector", PLACE), rule_for("smoke_detector", "smoke"))
+    return AlarmStore().alarm(KnownDevice(device_id, "smoke_detector", PLACE), event_terms("smoke_detector", "smoke"))
 
 
 def _after(name: str, prefix: str, read: Callable[[str], Any]) -> Callable[[Item], Any]:
