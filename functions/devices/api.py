@@ -2,7 +2,9 @@
 
 from devices.commands import Registration, device_seen_by, register_device, renew_credentials
 from devices.credentials import CertificateIssuer
+from devices.queries import seen_state
 from devices.store import DeviceStore
+from devices.telemetry_store import TelemetryStore
 from devices.views import DeviceView, NewDevice, RegisteredDevice, device_view, registered
 from linli.access import Actor
 from linli.clock import utc_now
@@ -13,6 +15,7 @@ from linli.places import place_seen_by_caller
 log = logger("devices")
 api = Api("devices", log)
 store = DeviceStore()
+telemetry = TelemetryStore()
 handler = log.inject_lambda_context(api.handler)
 
 
@@ -49,5 +52,7 @@ def renew(device_id: str, key: IdempotencyKey, actor: Actor) -> RegisteredDevice
 
 @api.route("GET", "/v1/devices/<device_id>")
 def read_device(device_id: str, actor: Actor) -> DeviceView:
-    """A device as registered, with its last state."""
-    return device_view(device_seen_by(actor, device_id, store=store), store.last_state(device_id))
+    """A device as registered, with its last state and the causes of alarms that are there."""
+    device = device_seen_by(actor, device_id, store=store)
+    state = telemetry.states([device_id])[device_id]
+    return device_view(device, seen_state(state, store=telemetry, now=utc_now()))

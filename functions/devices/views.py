@@ -5,7 +5,8 @@ from typing import Annotated
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from devices.credentials import Credentials
-from devices.domain import Device, Reading
+from devices.domain import Device
+from devices.queries import SeenState
 from linli.facts import Place
 from linli.http import Model, PlaceId
 
@@ -32,6 +33,8 @@ class DeviceView(Model):
     registered_at: AwareDatetime
     version: int
     last_state: LastState | None = None
+    values_hidden: bool = Field(default=False, description="its values are sensitive (L4) and are not shown")
+    conditions: list[str] = Field(default=[], description="alarm types whose cause is there, by the last telemetry")
 
 
 class Handover(Model):
@@ -54,7 +57,8 @@ def registered(device: Device, credentials: Credentials | None) -> RegisteredDev
     return RegisteredDevice(device=device_view(device, None), credentials=handed_over)
 
 
-def device_view(device: Device, state: Reading | None) -> DeviceView:
+def device_view(device: Device, seen: SeenState | None) -> DeviceView:
+    last = seen and seen.last
     return DeviceView(
         device_id=device.device_id,
         device_class=device.device_class,
@@ -62,5 +66,7 @@ def device_view(device: Device, state: Reading | None) -> DeviceView:
         place=device.place,
         registered_at=device.registered_at,
         version=device.version,
-        last_state=state and LastState(at=state.at, seq=state.seq, values=dict(state.values)),
+        last_state=LastState(at=last.at, seq=last.seq, values=dict(last.values)) if last else None,
+        values_hidden=seen.hidden if seen else False,
+        conditions=list(seen.conditions) if seen else [],
     )
