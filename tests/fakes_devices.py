@@ -1,16 +1,24 @@
-"""States and history of devices in memory: the port of the telemetry store, held to the same tests; and an archive."""
+"""States and history of devices, in memory and real, with what tests do to them; and an archive."""
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 
 from devices.domain import Device
+from devices.figures import Hours
 from devices.history import Kept
 from devices.state import DeviceState, Told
+from devices.store import DeviceStore
+from devices.telemetry_store import StateRow, TelemetryStore
+from linli.clock import iso
+from linli.commands import command
 from linli.deviceclass import DeviceClass
 from linli.errors import StaleVersion
 from linli.facts import Envelope
+from linli.table import Put, Step
+from tests.support import NOW
 
 
 class FakeTelemetryStore:
@@ -21,6 +29,7 @@ class FakeTelemetryStore:
         self.facts: list[Envelope] = []
         self._states: dict[str, DeviceState] = {}
         self._days: dict[tuple[str, str], dict[str, Kept]] = {}
+        self._hours: dict[tuple[str, str], tuple[Hours, datetime]] = {}
 
     def add_device(self, device: Device) -> None:
         self._states[device.device_id] = DeviceState(device.device_id, device.device_class, device.registered_at)
@@ -63,6 +72,40 @@ class FakeTelemetryStore:
             keys = keys[bisect_right(keys, after) if after else 0 :]
         page = keys[:limit]
         return [rows[key] for key in page], page[-1] if len(page) == limit else None
+
+    def keep_hours(self, device_id: str, day: str, hours: Hours, *, expires_at: datetime) -> None:
+        self.requests += 1
+        self._hours[device_id, day] = hours, expires_at
+
+    def closed_days(self, device_id: str, first: str, last: str, *, limit: int, now: datetime) -> dict[str, Hours]:
+        self.requests += 1
+        days = sorted(day for known, day in self._hours if known == device_id and first <= day <= last)[:limit]
+        kept = {day: self._hours[device_id, day] for day in days}
+        return {day: hours for day, (hours, expires_at) in kept.items() if expires_at > now}
+
+
+class RealStore(TelemetryStore):
+    """With what the tests do to a store beside its port."""
+
+    def add_device(self, device: Device) -> None:
+        step = Step("register", device.registered_at, "officer-1", "r-1")
+        DeviceStore().add(device, step=step, command=command("test", device.device_id), facts=[])
+
+    def bar(self, device_id: str, reason: str) -> None:
+        known = self.states([device_id])[device_id]
+        row = StateRow(f"THING#{device_id}", "STATE", device_class=known.device_class, heard_at=iso(known.heard_at))
+        row.barred, row.revision, row.watch, row.conditions = reason, known.revision + 1, known.watch, {}
+        self.table.commit([Put(row)], at=NOW)
+
+    @property
+    def facts(self) -> list[Any]:
+        rows = self.table._outbox.scan(self.table._outbox.pk.startswith("OUT#"))
+        return [Fact(row.fact) for row in sorted(rows, key=lambda row: row.sk)]
+
+
+class Fact:
+    def __init__(self, fact: dict[str, Any]) -> None:
+        self.__dict__ |= fact
 
 
 class FakeArchive:

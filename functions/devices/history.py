@@ -11,8 +11,10 @@ from itertools import groupby
 from typing import Protocol
 
 from devices.domain import Reading
+from devices.figures import Hours, day_start, hours_of
 from devices.state import DeviceState, Told
 from linli.clock import BEIJING, beijing_day, iso
+from linli.deviceclass import DeviceClass
 from linli.devicetime import AHEAD, LATE, trusted
 
 DAY = timedelta(days=1)
@@ -75,6 +77,14 @@ class History(Protocol):
     ) -> tuple[list[Kept], str | None]: ...
 
 
+class Figured(History, Protocol):
+    """Where the figures of closed days are, too."""
+
+    def keep_hours(self, device_id: str, day: str, hours: Hours, *, expires_at: datetime) -> None: ...
+
+    def closed_days(self, device_id: str, first: str, last: str, *, limit: int, now: datetime) -> dict[str, Hours]: ...
+
+
 def newest(
     state: DeviceState, *, history: History, now: datetime, besides: frozenset[str] = frozenset()
 ) -> tuple[Reading, datetime] | None:
@@ -93,15 +103,28 @@ def newest(
 
 def last_heard(state: DeviceState, *, history: History, now: datetime) -> datetime:
     """When the last message of the device was received: every row that may have come since is looked at."""
-    heard_at = state.heard_at
-    for day in days_back(state.heard_at - LATE, until=min(now, state.unread_to)):
-        after: str | None = None
-        while True:
-            rows, after = history.day(state.device_id, day, limit=ROWS_A_PAGE, after=after)
-            heard_at = max([heard_at, *(row.received_at for row in rows)])
-            if after is None:
-                break
-    return heard_at
+    days = days_back(state.heard_at - LATE, until=min(now, state.unread_to))
+    rows = (row for day in days for row in whole_day(state.device_id, day, history=history))
+    return max([state.heard_at, *(row.received_at for row in rows)])
+
+
+def whole_day(device_id: str, day: str, *, history: History) -> list[Kept]:
+    """Every row of a Beijing day."""
+    found: list[Kept] = []
+    after: str | None = None
+    while True:
+        rows, after = history.day(device_id, day, limit=ROWS_A_PAGE, after=after)
+        found += rows
+        if after is None:
+            return found
+
+
+def close_day(device_id: str, day: str, of: DeviceClass, *, store: Figured, now: datetime) -> None:
+    """Keep the figures of a day, from the readings there are; counted again when a late one comes."""
+    rows = whole_day(device_id, day, history=store)
+    hours = hours_of(r for row in rows if row.expires_at is None or row.expires_at > now for r in row.readings)
+    if hours:
+        store.keep_hours(device_id, day, hours, expires_at=day_start(day) + of.hourly_days * DAY)
 
 
 def days_back(since: datetime, *, until: datetime) -> Iterator[str]:

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 
 from devices.domain import Reading
+from linli.clock import beijing_day
 from linli.deviceclass import DeviceClass, ThresholdRule
 from linli.devicetime import LATE, trusted
 
@@ -19,8 +20,8 @@ WRITTEN_EVERY = timedelta(days=7)
 """How old `heard_at` may be before the row is written again, and with it the watch planned anew."""
 PRESENCE_KEPT = timedelta(hours=1)
 """IoT Core may count a client's connections from 0 again once it was away for about an hour."""
-SILENCE, OFFLINE = 0, 1
-"""The rungs of a device's wakes: which of the two it is about."""
+SILENCE, OFFLINE, CLOSING = 0, 1, 2
+"""The rungs of a device's wakes: what it is about. The last is for the days that a silent device leaves unclosed."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,10 @@ class Presence:
 
 @dataclass(frozen=True)
 class DeviceState:
-    """`revision` counts the writes of the row, 0 before the first; `watch` the plans for silence: an older wake is stale."""
+    """`revision` counts the writes of the row, 0 before the first; `watch` the plans for silence: an older wake is stale.
+
+    `closed_to` is the last Beijing day (`yyyymmdd`) whose hourly figures are kept; `barred` why it is not listened to.
+    """
 
     device_id: str
     device_class: str
@@ -54,6 +58,7 @@ class DeviceState:
     watch: int = 1
     presence: Presence | None = None
     barred: str | None = None
+    closed_to: str | None = None
     revision: int = 0
 
     def active(self, alarm_type: str) -> bool:
@@ -138,6 +143,7 @@ def hear(state: DeviceState, told: Sequence[Told], of: DeviceClass) -> Decision 
         heard_at=max(state.heard_at, received_at),
         conditions=_after(state, changes),
         watch=watch,
+        closed_to=state.closed_to or beijing_day(received_at - 2 * LATE),
     )
     return Decision(heard, tuple(changes), SILENCE if watch != state.watch else None, bool(crossings))
 

@@ -11,7 +11,8 @@ from typing import Protocol
 
 from devices.domain import Device, Reading, class_named
 from devices.events import DeviceConditionChanged, DeviceWakeWanted
-from devices.history import History, Kept, newest, rows_of
+from devices.figures import closable
+from devices.history import DAY, Figured, Kept, close_day, newest, rows_of
 from devices.state import OFFLINE, SILENCE, Decision, DeviceState, Told, hear, silent_at
 from linli.clock import Clock
 from linli.commands import ATTEMPTS, pause
@@ -21,7 +22,7 @@ from linli.facts import Envelope, envelope
 from linli.wake import Wake
 
 
-class States(History, Protocol):
+class States(Figured, Protocol):
     """Where states and history are; everything raises Unavailable."""
 
     def states(self, device_ids: Iterable[str]) -> dict[str, DeviceState]: ...
@@ -173,9 +174,17 @@ def _not_kept(known: Mapping[int, Known], store: States) -> list[int]:
         for row in one.rows:
             if id(row) in doubted:
                 store.keep_first(row)
+                _recount(row, one.of, store=store)
     if not busy:
         return []
     return [place for place, one in known.items() if any((r.device_id, r.key) in busy for r in one.rows)]
+
+
+def _recount(late: Kept, of: DeviceClass, *, store: States) -> None:
+    """A day that is closed, or would be, takes up what came late; readings of long ago are a wrong clock's."""
+    came = late.received_at
+    if of.privacy != "L4" and closable(late.day, now=came) and late.readings[0].at > came - of.raw_days * DAY:
+        close_day(late.device_id, late.day, of, store=store, now=came)
 
 
 def _by_device(known: Mapping[int, Known]) -> dict[str, list[int]]:

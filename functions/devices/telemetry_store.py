@@ -5,6 +5,8 @@
                                         time and sequence: written again it is the same row, and the newest row of a day
                                         holds its newest reading
 
+    THING#id#HOURLY     | yyyymmdd      the hourly figures of a closed day, kept for the class's `hourly_days`
+
 The last state of a device is the newer of its STATE and of the newest trusted row: one get and one or two queries.
 """
 
@@ -16,6 +18,7 @@ from pynamodb.attributes import JSONAttribute, NumberAttribute, UnicodeAttribute
 from pynamodb.exceptions import PutError
 
 from devices.domain import Reading
+from devices.figures import Figures, Hours
 from devices.history import Kept
 from devices.state import Condition, DeviceState, Presence
 from devices.store import DeviceRow, DevicesRow
@@ -42,6 +45,7 @@ class StateRow(DevicesRow):
     watch = NumberAttribute(null=True)
     presence = JSONAttribute(null=True)
     barred = UnicodeAttribute(null=True)
+    closed_to = UnicodeAttribute(null=True)
     revision = NumberAttribute(null=True)
 
 
@@ -49,6 +53,13 @@ class ReadingsRow(DevicesRow):
     readings = JSONAttribute()
     received_at = UnicodeAttribute()
     expires_at = NumberAttribute(null=True)
+
+
+class HourlyRow(DevicesRow):
+    """`hours`: metric → hour → [n, minimum, maximum, total, last]."""
+
+    hours = JSONAttribute()
+    expires_at = NumberAttribute()
 
 
 class TelemetryStore:
@@ -78,6 +89,7 @@ class TelemetryStore:
             conditions={name: [one.active, one.version, iso(one.at)] for name, one in state.conditions.items()},
             watch=state.watch,
             barred=state.barred,
+            closed_to=state.closed_to,
             revision=state.revision + 1,
         )
         if state.last:
@@ -128,6 +140,20 @@ class TelemetryStore:
         found = [_kept(device_id, row) for row in rows]
         return found, found[-1].key if len(found) == limit else None
 
+    def keep_hours(self, device_id: str, day: str, hours: Hours, *, expires_at: datetime) -> None:
+        """Keep a day's figures; counted again, they replace the ones before."""
+        figures = {m: {str(hour): list(vars(f).values()) for hour, f in of_m.items()} for m, of_m in hours.items()}
+        self.table.rows(HourlyRow)(
+            f"THING#{device_id}#HOURLY", day, hours=figures, expires_at=int(expires_at.timestamp())
+        ).save()
+
+    def closed_days(self, device_id: str, first: str, last: str, *, limit: int, now: datetime) -> dict[str, Hours]:
+        """The figures of the first closed days from one day to another, as far as they have not expired."""
+        rows = self.table.rows(HourlyRow).query(
+            f"THING#{device_id}#HOURLY", HourlyRow.sk.between(first, last), consistent_read=True, limit=limit
+        )
+        return {row.sk: _hours(row.hours) for row in rows if row.expires_at > now.timestamp()}
+
 
 def _row(kept: Kept) -> ReadingsRow:
     """Raises Unreadable for readings no item takes."""
@@ -157,6 +183,10 @@ def _kept(device_id: str, row: ReadingsRow) -> Kept:
     return Kept(device_id, tuple(readings), datetime.fromisoformat(row.received_at), expires_at)
 
 
+def _hours(kept: dict[str, dict[str, list[Any]]]) -> Hours:
+    return {metric: {int(hour): Figures(*f) for hour, f in of_metric.items()} for metric, of_metric in kept.items()}
+
+
 def _state(device_id: str, row: StateRow) -> DeviceState:
     presence = row.presence
     return DeviceState(
@@ -173,6 +203,7 @@ def _state(device_id: str, row: StateRow) -> DeviceState:
         if presence
         else None,
         barred=row.barred,
+        closed_to=row.closed_to,
         revision=int(row.revision),
     )
 

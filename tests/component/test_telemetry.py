@@ -14,15 +14,13 @@ from devices import on_telemetry
 from devices.domain import Device, Reading
 from devices.queries import seen_state
 from devices.state import SILENCE, WRITTEN_EVERY, DeviceState, Told, hear
-from devices.store import DeviceStore
 from devices.telemetry import keep_telemetry
 from devices.telemetry_store import StateRow, TelemetryStore
 from linli.clock import beijing_day, iso
-from linli.commands import command
 from linli.deviceclass import device_class
 from linli.errors import StaleVersion, Unavailable
-from linli.table import ParkedRow, Put, Step
-from tests.fakes_devices import FakeArchive, FakeTelemetryStore
+from linli.table import ParkedRow
+from tests.fakes_devices import FakeArchive, FakeTelemetryStore, RealStore
 from tests.support import CONTEXT, NOW, PLACE, delivery, sqs, table_on_moto
 
 HOUR = timedelta(hours=1)
@@ -30,30 +28,6 @@ METER, SMOKE, BAND = (
     Device(f"01ARZ3NDEKTSV4RRFFQ69G5FA{number}", name, f"SN-{number}", PLACE, NOW - 2 * HOUR, "certificate")
     for number, name in enumerate(("water_meter", "smoke_detector", "heart_rate_band"))
 )
-
-
-class RealStore(TelemetryStore):
-    """With what the tests do to a store beside its port."""
-
-    def add_device(self, device: Device) -> None:
-        step = Step("register", device.registered_at, "officer-1", "r-1")
-        DeviceStore().add(device, step=step, command=command("test", device.device_id), facts=[])
-
-    def bar(self, device_id: str, reason: str) -> None:
-        known = self.states([device_id])[device_id]
-        row = StateRow(f"THING#{device_id}", "STATE", device_class=known.device_class, heard_at=iso(known.heard_at))
-        row.barred, row.revision, row.watch, row.conditions = reason, known.revision + 1, known.watch, {}
-        self.table.commit([Put(row)], at=NOW)
-
-    @property
-    def facts(self) -> list[Any]:
-        rows = self.table._outbox.scan(self.table._outbox.pk.startswith("OUT#"))
-        return [Fact(row.fact) for row in sorted(rows, key=lambda row: row.sk)]
-
-
-class Fact:
-    def __init__(self, fact: dict[str, Any]) -> None:
-        self.__dict__ |= fact
 
 
 @pytest.fixture(params=["fake", "real"])
