@@ -208,7 +208,7 @@ def _ended_by_hearing(state: DeviceState, of: DeviceClass, received_at: datetime
 
 def _replanned(state: DeviceState, of: DeviceClass, received_at: datetime) -> bool:
     """Whether the row is to be written with a new watch: the first time, after a silence, and once a week."""
-    if state.revision == 0 or received_at >= state.heard_at + WRITTEN_EVERY:
+    if state.closed_to is None or received_at >= state.heard_at + WRITTEN_EVERY:
         return True
     return bool(of.silence and state.active(of.silence.alarm_type) and received_at > state.heard_at)
 

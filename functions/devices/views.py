@@ -67,7 +67,9 @@ class ReadingsPage(Model):
     unit: str = Field(description="UCUM")
     values_hidden: bool = Field(description="the values are sensitive (L4) and are not shown")
     readings: list[ReadingView] = Field(description="of resolution raw, in the order of the device's messages")
-    figures: list[FiguresView] = Field(description="of resolution hour and day, without values out of range")
+    figures: list[FiguresView] = Field(
+        description="the hours or days that begin in the range, without values out of range"
+    )
     next_cursor: str | None = Field(default=None, description="there may be more, even after a short page")
 
 

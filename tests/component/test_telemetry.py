@@ -280,7 +280,7 @@ def test_however_messages_come_the_last_state_is_the_newest_that_may_be_believed
 def test_hearing_decides_nothing_when_nothing_is_to_be_written() -> None:
     of = device_class("smoke_detector")
     assert of is not None
-    state = DeviceState(SMOKE.device_id, of.name, NOW, reading(0, 1, 50, "battery"), revision=1)
+    state = DeviceState(SMOKE.device_id, of.name, NOW, reading(0, 1, 50, "battery"), closed_to="20261121", revision=2)
     assert hear(state, [told(SMOKE, reading(1, 2, 49, "battery"), received=1)], of) is None
 
 

@@ -227,6 +227,13 @@ def test_connections_are_ordered_however_they_come(store: Any, first: Any, secon
     assert not connect(store, first[0], first[1], up=first[2])  # and again
 
 
+def test_the_first_message_plans_the_watch_though_the_connection_wrote_the_row_before(store: Any) -> None:
+    connect(store, 0, 0, up=True)
+    say(store, 1)
+    say(store, 2)
+    assert [(wake.generation, wake.fire_at) for wake in wakes(store)] == [(2, NOW + MINUTE + LIMIT)]
+
+
 def test_telemetry_of_a_device_that_is_thought_away_says_that_it_is_not(store: Any) -> None:
     connect(store, 1, 0, up=False)
     (wake,) = wakes(store, OFFLINE)
