@@ -24,6 +24,7 @@ NOW = datetime(2026, 11, 23, 1, 0, tzinfo=UTC)
 CONTEXT = SimpleNamespace(
     function_name="function", memory_limit_in_mb=1024, invoked_function_arn="arn", aws_request_id="request-0"
 )
+ARCHIVE = "linli-archive"
 COMMUNITY = "340104002001"
 GRID = f"{COMMUNITY}001"
 PATH = ("34", "3401", "340104", "340104002", COMMUNITY)
@@ -54,6 +55,7 @@ def table_on_moto(context: str, properties: dict[str, Any] | None = None) -> Ite
         "AWS_SECRET_ACCESS_KEY": "testing",
         "AWS_DEFAULT_REGION": "cn-north-1",
         f"{context.upper()}_TABLE": f"linli-{context}",
+        "ARCHIVE_STREAM": ARCHIVE,
     }
     properties = properties or template(context)["Resources"]["Table"]["Properties"]
     names = ("BillingMode", "AttributeDefinitions", "KeySchema", "GlobalSecondaryIndexes")
@@ -63,7 +65,17 @@ def table_on_moto(context: str, properties: dict[str, Any] | None = None) -> Ite
         if context == "tickets":  # the context that seals
             os.environ["PERSONAL_KEY"] = boto3.client("kms").create_key()["KeyMetadata"]["Arn"]
             os.environ["SEAL_ALGORITHM"] = "AES-256-GCM"
+        if context == "devices":
+            _make_archive()
         yield
+
+
+def _make_archive() -> None:
+    """The bucket and the delivery stream of the raw archive, without its partitions."""
+    region = {"LocationConstraint": os.environ["AWS_DEFAULT_REGION"]}
+    boto3.client("s3").create_bucket(Bucket=ARCHIVE, CreateBucketConfiguration=region)
+    target = {"RoleARN": "arn:aws:iam::123456789012:role/archive", "BucketARN": f"arn:aws:s3:::{ARCHIVE}"}
+    boto3.client("firehose").create_delivery_stream(DeliveryStreamName=ARCHIVE, S3DestinationConfiguration=target)
 
 
 def delivery(thing: str, message: object, *, at: datetime = NOW, trace: str = "trace-1") -> str:

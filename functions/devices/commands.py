@@ -8,6 +8,7 @@ from devices.credentials import CertificateIssuer, Credentials
 from devices.domain import Device, DeviceAbsent, SerialTaken, class_named
 from devices.events import DeviceRegistered
 from devices.store import DeviceStore
+from devices.telemetry import first_watch
 from linli.access import Actor, Resource
 from linli.clock import Clock, new_id
 from linli.commands import command
@@ -49,12 +50,13 @@ def register_device(
         credentials = issuer.issue(device_id)
         device = Device(device_id, wanted.device_class, wanted.serial, place, at, credentials.certificate_id)
         fact = DeviceRegistered(device_id=device_id, device_class=device.device_class, place=place)
+        registered = envelope(fact, aggregate_id=device_id, aggregate_version=1, at=at, correlation_id=request_id)
         try:
             store.add(
                 device,
                 step=step("register", at, actor, request_id),
                 command=asked.with_result(device_id=device_id),
-                fact=envelope(fact, aggregate_id=device_id, aggregate_version=1, at=at, correlation_id=request_id),
+                facts=[registered, *first_watch(device, correlation_id=request_id)],
             )
         except Conflict:
             issuer.take_back(device_id, credentials)

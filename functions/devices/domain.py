@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from linli.deviceclass import DeviceClass, class_names, device_class
-from linli.devicetime import trusted
 from linli.errors import Absent, Conflict, Invalid
 from linli.facts import Place
 
@@ -43,17 +42,24 @@ class Device:
     version: int = 1
 
 
-@dataclass(frozen=True, order=True)
+@dataclass(frozen=True)
 class Reading:
-    """One reading; `at` is the device's time, `seq` its counter: together they order and identify it."""
+    """One reading; `at` is the device's time, `seq` its counter: together they order and identify it.
+
+    `suspect` names the metrics whose value is outside what the sensor can measure: kept, shown as such, believed by nobody.
+    """
 
     at: datetime
     seq: int
     values: Mapping[str, float]
+    suspect: tuple[str, ...] = ()
 
     @property
     def key(self) -> tuple[datetime, int]:
         return self.at, self.seq
+
+    def without_suspects(self) -> "Reading":
+        return Reading(self.at, self.seq, {m: value for m, value in self.values.items() if m not in self.suspect})
 
 
 def class_named(name: str) -> DeviceClass:
@@ -62,9 +68,3 @@ def class_named(name: str) -> DeviceClass:
     if known is None:
         raise ClassUnknown("device_class", known=", ".join(class_names()))
     return known
-
-
-def latest(readings: list[Reading], *, received_at: datetime) -> Reading | None:
-    """The reading that may become the last state: the newest whose device time can be trusted."""
-    usable = [r for r in readings if trusted(r.at, received_at=received_at)]
-    return max(usable, key=lambda r: r.key, default=None)

@@ -1,19 +1,23 @@
-"""Telemetry from the queue of `iot_rules/telemetry.yaml`: readings are kept, the newest becomes the last state."""
+"""Telemetry from the queue of `iot_rules/telemetry.yaml`, a batch at a time."""
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 from pydantic import Field
 
-from devices.domain import DeviceAbsent, Reading, class_named, latest
-from devices.store import DeviceStore
-from linli.batch import consume, read
+from devices.archive import FirehoseArchive
+from devices.domain import Reading
+from devices.state import Told
+from devices.telemetry import keep_telemetry
+from devices.telemetry_store import TelemetryStore
+from linli.batch import consume_together, read
 from linli.clock import utc_now
-from linli.errors import Unreadable
 from linli.ingest import Delivery, DeviceCounter, DeviceTime, FromDevice
 from linli.log import logger
 
 log = logger("devices")
-store = DeviceStore()
+store = TelemetryStore()
+archive = FirehoseArchive()
 
 
 class ReadingMessage(FromDevice):
@@ -28,32 +32,23 @@ class TelemetryMessage(FromDevice):
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    return consume(event, context, keep_telemetry, table=store.table, source="telemetry", log=log, clock=utc_now)
+    return consume_together(event, told, keep, table=store.table, source="telemetry", log=log, clock=utc_now)
 
 
-def keep_telemetry(body: str) -> None:
-    """Raises Unreadable for a message that cannot be kept."""
+def told(body: str) -> Told:
+    """Raises Unreadable for a message that cannot be understood."""
     delivery = read(Delivery, body)
     message = delivery.message(TelemetryMessage)
-    metrics = _metrics_of(delivery.thing)
-    for place, reading in enumerate(message.readings):
-        if not reading.v.keys() <= metrics.keys():
-            raise Unreadable(f"readings.{place}.v", reason="unknown metric")
-    readings = sorted((Reading(r.t, r.seq, r.v) for r in message.readings), key=lambda r: r.key)
-    store.keep_readings(delivery.thing, readings, received_at=delivery.received_at)
-    newest = latest(readings, received_at=delivery.received_at)
-    moved = newest is not None and store.move_state(delivery.thing, newest, received_at=delivery.received_at)
+    readings = [Reading(r.t, r.seq, r.v) for r in message.readings]
+    return Told(delivery.thing, readings, delivery.received_at, delivery.trace)
+
+
+def keep(messages: Sequence[Told]) -> dict[int, Exception]:
+    refused = keep_telemetry(messages, store=store, archive=archive, clock=utc_now)
     log.info(
         "telemetry kept",
-        thing=delivery.thing,
-        readings=len(readings),
-        state_moved=moved,
-        correlation_id=delivery.trace,
+        messages=len(messages) - len(refused),
+        refused=len(refused),
+        correlation_ids=[message.correlation_id for message in messages],
     )
-
-
-def _metrics_of(thing: str) -> Any:
-    try:
-        return class_named(store.device(thing).device_class).metrics
-    except DeviceAbsent as error:
-        raise Unreadable("thing", reason="unknown thing") from error
+    return refused

@@ -2,20 +2,19 @@
 
 THING#id            | D               the device as registered
 THING#id            | S#000001        its steps
-THING#id            | STATE           the newest trusted reading, conditional on (device time, sequence)
-THING#id#yyyymmdd   | t#seq#t#seq     the readings of one message, under the first and the last one's time and sequence:
-                                      a message that comes again writes the same row (the first's Beijing day)
+THING#id            | STATE           last state, conditions, watch and presence (telemetry_store.py)
+THING#id#yyyymmdd   | t#seq#t#seq     the readings of one message on one Beijing day (telemetry_store.py)
 SERIAL#class#serial | N               keeps a serial number from being registered twice
 """
 
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import datetime
 
 from pynamodb.attributes import JSONAttribute, NumberAttribute, UnicodeAttribute
-from pynamodb.exceptions import PutError
 
-from devices.domain import Device, DeviceAbsent, Reading, SerialTaken
-from linli.clock import beijing_day, iso
+from devices.domain import Device, DeviceAbsent, SerialTaken
+from linli.clock import iso
 from linli.commands import Command
 from linli.errors import StaleVersion
 from linli.facts import Envelope, Place
@@ -40,19 +39,6 @@ class SerialRow(DevicesRow):
     device_id = UnicodeAttribute()
 
 
-class StateRow(DevicesRow):
-    at_key = UnicodeAttribute()
-    at = UnicodeAttribute()
-    seq = NumberAttribute()
-    values = JSONAttribute()
-    received_at = UnicodeAttribute()
-
-
-class ReadingsRow(DevicesRow):
-    readings = JSONAttribute()
-    received_at = UnicodeAttribute()
-
-
 class DeviceStore:
     def __init__(self) -> None:
         self.table = Table(DevicesRow)
@@ -75,7 +61,7 @@ class DeviceStore:
     def serial_known(self, device_class: str, serial: str) -> bool:
         return self.table.get(SerialRow, f"SERIAL#{device_class}#{serial}", "N") is not None
 
-    def add(self, device: Device, *, step: Step, command: Command, fact: Envelope) -> None:
+    def add(self, device: Device, *, step: Step, command: Command, facts: Iterable[Envelope]) -> None:
         """Register a device. Raises SerialTaken, Repeated."""
         serial = SerialRow(f"SERIAL#{device.device_class}#{device.serial}", "N", device_id=device.device_id)
         pk = f"THING#{device.device_id}"
@@ -85,7 +71,7 @@ class DeviceStore:
             self.table.step_put(pk, device.version, step),
         ]
         try:
-            self.table.commit(puts, at=step.at, command=command, facts=[fact])
+            self.table.commit(puts, at=step.at, command=command, facts=facts)
         except StaleVersion as error:
             raise SerialTaken("serial") from error
 
@@ -97,49 +83,6 @@ class DeviceStore:
             self.table.step_put(f"THING#{device.device_id}", renewed.version, step),
         ]
         self.table.commit(puts, at=step.at, command=command)
-
-    def keep_readings(self, device_id: str, readings: list[Reading], *, received_at: datetime) -> None:
-        """Keep one message's readings; written again, the row is the same."""
-        first = readings[0]
-        self.table.rows(ReadingsRow)(
-            f"THING#{device_id}#{beijing_day(first.at)}",
-            f"{_at_key(first)}#{_at_key(readings[-1])}",
-            readings=[{"t": iso(r.at), "seq": r.seq, "v": dict(r.values)} for r in readings],
-            received_at=iso(received_at),
-        ).save()
-
-    def move_state(self, device_id: str, reading: Reading, *, received_at: datetime) -> bool:
-        """Make the reading the last state unless a newer one is; whether it now is."""
-        row = self.table.rows(StateRow)(
-            f"THING#{device_id}",
-            "STATE",
-            at_key=_at_key(reading),
-            at=iso(reading.at),
-            seq=reading.seq,
-            values=dict(reading.values),
-            received_at=iso(received_at),
-        )
-        try:
-            row.save(condition=StateRow.pk.does_not_exist() | (StateRow.at_key < row.at_key))
-        except PutError as error:
-            if error.cause_response_code == "ConditionalCheckFailedException":
-                return False
-            raise
-        return True
-
-    def last_state(self, device_id: str) -> Reading | None:
-        row = self.table.get(StateRow, f"THING#{device_id}", "STATE")
-        return Reading(datetime.fromisoformat(row.at), int(row.seq), row.values) if row else None
-
-    def readings(self, device_id: str, day: str) -> list[Reading]:
-        """The readings kept under one Beijing day (`yyyymmdd`), in order, each once."""
-        rows = self.table.rows(ReadingsRow).query(f"THING#{device_id}#{day}", consistent_read=True)
-        kept = (Reading(datetime.fromisoformat(r["t"]), r["seq"], r["v"]) for row in rows for r in row.readings)
-        return sorted({r.key: r for r in kept}.values(), key=lambda r: r.key)
-
-
-def _at_key(reading: Reading) -> str:
-    return f"{iso(reading.at)}#{reading.seq:015d}"
 
 
 def _device_row(device: Device) -> DeviceRow:

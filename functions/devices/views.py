@@ -1,11 +1,12 @@
 """What crosses the devices API."""
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from devices.credentials import Credentials
-from devices.domain import Device, Reading
+from devices.domain import Device
+from devices.queries import Page, SeenState
 from linli.facts import Place
 from linli.http import Model, PlaceId
 
@@ -32,6 +33,44 @@ class DeviceView(Model):
     registered_at: AwareDatetime
     version: int
     last_state: LastState | None = None
+    values_hidden: bool = Field(default=False, description="its values are sensitive (L4) and are not shown")
+    conditions: list[str] = Field(default=[], description="alarm types whose cause is there, by the last telemetry")
+
+
+class ReadingsQuery(Model):
+    metric: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{1,40}$")]
+    start: AwareDatetime = Field(alias="from", description="from this moment on")
+    end: AwareDatetime = Field(alias="to", description="up to but not at this moment")
+    resolution: Literal["raw", "hour", "day"] = "raw"
+    limit: int = Field(default=100, ge=1, le=100)
+    cursor: Annotated[str, StringConstraints(max_length=1024)] | None = None
+
+
+class ReadingView(Model):
+    at: AwareDatetime
+    seq: int
+    value: float
+    suspect: bool = Field(description="the value is outside what the sensor can measure")
+    trusted: bool = Field(description="the device's time was to be believed when the reading came")
+
+
+class FiguresView(Model):
+    at: AwareDatetime = Field(description="the Beijing hour or day begins")
+    n: int
+    min: float
+    max: float
+    mean: float
+    last: float
+
+
+class ReadingsPage(Model):
+    unit: str = Field(description="UCUM")
+    values_hidden: bool = Field(description="the values are sensitive (L4) and are not shown")
+    readings: list[ReadingView] = Field(description="of resolution raw, in the order of the device's messages")
+    figures: list[FiguresView] = Field(
+        description="the hours or days that begin in the range, without values out of range"
+    )
+    next_cursor: str | None = Field(default=None, description="there may be more, even after a short page")
 
 
 class Handover(Model):
@@ -56,7 +95,29 @@ def registered(device: Device, credentials: Credentials | None) -> RegisteredDev
     return RegisteredDevice(device=device_view(device, None), credentials=handed_over)
 
 
-def device_view(device: Device, state: Reading | None) -> DeviceView:
+def readings_view(page: Page, cursor: str | None) -> ReadingsPage:
+    figures = (
+        FiguresView(
+            at=b.at,
+            n=b.figures.n,
+            min=b.figures.minimum,
+            max=b.figures.maximum,
+            mean=b.figures.mean,
+            last=b.figures.last,
+        )
+        for b in page.buckets
+    )
+    return ReadingsPage(
+        unit=page.unit,
+        values_hidden=page.hidden,
+        readings=[ReadingView(**vars(reading)) for reading in page.readings],
+        figures=list(figures),
+        next_cursor=cursor,
+    )
+
+
+def device_view(device: Device, seen: SeenState | None) -> DeviceView:
+    last = seen and seen.last
     return DeviceView(
         device_id=device.device_id,
         device_class=device.device_class,
@@ -64,5 +125,7 @@ def device_view(device: Device, state: Reading | None) -> DeviceView:
         place=device.place,
         registered_at=device.registered_at,
         version=device.version,
-        last_state=state and LastState(at=state.at, seq=state.seq, values=dict(state.values)),
+        last_state=LastState(at=last.at, seq=last.seq, values=dict(last.values)) if last else None,
+        values_hidden=seen.hidden if seen else False,
+        conditions=list(seen.conditions) if seen else [],
     )

@@ -1,23 +1,19 @@
 """Devices: registered once, credentials handed over once, telemetry kept and its newest trusted reading read back."""
 
 from collections.abc import Iterator
-from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from devices import on_telemetry
 from devices.commands import Registration, register_device, renew_credentials
 from devices.credentials import Credentials
 from devices.domain import ClassUnknown, Device, DeviceAbsent, SerialTaken
 from devices.store import DeviceStore
 from linli.access import Caller
-from linli.clock import beijing_day, iso
 from linli.errors import Denied, KeyReused, PlaceAbsent, StaleVersion
 from linli.facts import Place
-from linli.table import ParkedRow
 from tests.canary import serial
-from tests.support import CONTEXT, NOW, OFFICER, PLACE, RESIDENT, WORKER, delivery, sqs, table_on_moto
+from tests.support import NOW, OFFICER, PLACE, RESIDENT, WORKER, table_on_moto
 
 WANTED = Registration("water_meter", serial("1"), PLACE.room_id or "")
 
@@ -80,26 +76,16 @@ def outbox(store: DeviceStore) -> list[Any]:
     return list(store.table._outbox.scan(store.table._outbox.pk.startswith("OUT#")))
 
 
-def parked(store: DeviceStore) -> list[tuple[str | None, str]]:
-    class Parked(ParkedRow):
-        Meta = store.table._base.Meta
-
-    return sorted((row.field or "", row.reason) for row in Parked.scan(Parked.pk.startswith("PARKED#")))
-
-
-def reading(hours: float, seq: int, flow: Any = 1.5) -> dict[str, Any]:
-    return {"t": iso(NOW + timedelta(hours=hours)), "seq": seq, "v": {"flow": flow}}
-
-
 def test_credentials_are_handed_over_once_and_the_fact_carries_none(store: DeviceStore, issuer: Any) -> None:
     device, credentials = register(store, issuer)
     assert credentials is not None
     assert issuer.active == {credentials.certificate_id}
     again, nothing = register(store, issuer)
     assert (again, nothing, issuer.issued) == (device, None, 1)
-    (row,) = outbox(store)
-    assert row.fact["type"] == "DeviceRegistered"
-    assert "key" not in str(row.fact["data"]).replace("'device_class'", "")
+    rows = {row.fact["type"]: row.fact["data"] for row in outbox(store)}
+    assert rows.keys() == {"DeviceRegistered", "DeviceWakeWanted"}
+    assert "key" not in str(rows).replace("'device_class'", "")
+    assert rows["DeviceWakeWanted"]["fire_at"] == "2026-11-24T02:00:00Z"  # 25 hours of silence are a meter's limit
 
 
 def test_a_serial_number_is_registered_once(store: DeviceStore, issuer: Any) -> None:
@@ -193,56 +179,3 @@ def test_of_two_renewals_at_once_the_later_one_counts(store: DeviceStore, issuer
     with pytest.raises(StaleVersion):
         renew("key-0007", overtaken)
     assert issuer.active == {store.device(device.device_id).certificate_id}
-
-
-def test_a_late_copy_of_a_short_message_does_not_replace_a_long_one(store: DeviceStore, issuer: Any) -> None:
-    thing = register(store, issuer)[0].device_id
-    one = delivery(thing, {"readings": [reading(0, 1)]})
-    day = delivery(thing, {"readings": [reading(number / 60, number + 1) for number in range(24)]})
-    on_telemetry.handler(sqs(one, day, one), CONTEXT)
-    assert [r.seq for r in store.readings(thing, beijing_day(NOW))] == list(range(1, 25))
-
-
-def test_telemetry_is_kept_once_and_the_newest_trusted_reading_is_the_state(store: DeviceStore, issuer: Any) -> None:
-    thing = register(store, issuer)[0].device_id
-    day = delivery(thing, {"readings": [reading(-2, 1), reading(-1, 2, 2.5), reading(0, 3, 3.5)]})
-    late = delivery(thing, {"readings": [reading(-3, 0, 9.9)]})
-    future = delivery(thing, {"readings": [reading(48, 4, 7.7)]})
-    assert on_telemetry.handler(sqs(day, late, day, future, day), CONTEXT) == {"batchItemFailures": []}
-    state = store.last_state(thing)
-    assert state is not None
-    assert (state.seq, state.values) == (3, {"flow": 3.5})
-    kept = [
-        r.seq for day in (beijing_day(NOW - timedelta(hours=12)), beijing_day(NOW)) for r in store.readings(thing, day)
-    ]
-    assert sorted(kept) == [0, 1, 2, 3]
-    assert [r.seq for r in store.readings(thing, beijing_day(NOW + timedelta(hours=48)))] == [4]
-
-
-def test_telemetry_that_cannot_be_understood_is_parked_with_its_reason(store: DeviceStore, issuer: Any) -> None:
-    thing = register(store, issuer)[0].device_id
-    batch = sqs(
-        delivery(thing, b"\x00\x01"),
-        delivery(thing, {"readings": []}),
-        delivery(thing, {"readings": [reading(0, -1)]}),
-        delivery(thing, {"readings": [reading(0, 1, "1.5")]}),
-        delivery(thing, {"readings": [reading(0, 1, float("nan"))]}),
-        delivery(thing, {"readings": [reading(0, 10**20)]}),
-        delivery(thing, {"readings": [{**reading(0, 1), "v": {"pressure": 1}}]}),
-        delivery("stranger", {"readings": [reading(0, 1)]}),
-        delivery(thing, {"readings": [reading(0, 5)]}),
-    )
-    assert on_telemetry.handler(batch, CONTEXT) == {"batchItemFailures": []}
-    assert parked(store) == [
-        ("", "json_invalid"),
-        ("readings", "too_short"),
-        ("readings.0.seq", "greater_than_equal"),
-        ("readings.0.seq", "less_than"),
-        ("readings.0.v", "unknown metric"),
-        ("readings.0.v.flow", "finite_number"),
-        ("readings.0.v.flow", "float_type"),
-        ("thing", "unknown thing"),
-    ]
-    state = store.last_state(thing)
-    assert state is not None
-    assert state.seq == 5

@@ -148,7 +148,8 @@ def test_the_samples_of_device_messages_are_understood() -> None:
         on_telemetry.store.table.rows(DeviceRow)
         row.save()
         on_telemetry.handler(sqs(delivery("device-2", sample("mqtt-telemetry-v1.json"))), CONTEXT)
-        assert [reading.seq for reading in on_telemetry.store.readings("device-2", "20261123")] == [41, 42]
+        (kept,), _ = on_telemetry.store.day("device-2", "20261123", limit=10)
+        assert [reading.seq for reading in kept.readings] == [41, 42]
 
 
 def test_the_document_names_every_route_of_the_templates() -> None:

@@ -15,6 +15,7 @@ from samtranslator.yaml_helper import yaml_parse
 
 from infra.local.parked import contract, queue_name
 from infra.local.translate import Region, located
+from linli.deviceclass import class_names, device_class
 from tests.support import ROOT
 
 CONTEXTS = sorted(path.stem for path in (ROOT / "infra").glob("*.yaml"))
@@ -26,11 +27,15 @@ UNTAGGABLE = {
     "AWS::CloudWatch::Dashboard",
     "AWS::Cognito::UserPoolClient",
     "AWS::Cognito::UserPoolDomain",
+    "AWS::Glue::Database",
+    "AWS::Glue::Table",
     "AWS::IoT::AccountAuditConfiguration",
     "AWS::Lambda::EventInvokeConfig",
     "AWS::Lambda::LayerVersion",
     "AWS::Lambda::Permission",
+    "AWS::Logs::LogStream",
     "AWS::Logs::MetricFilter",
+    "AWS::S3::BucketPolicy",
     "AWS::SNS::Subscription",
     "AWS::SNS::TopicPolicy",
     "AWS::SQS::QueuePolicy",
@@ -248,6 +253,16 @@ def test_a_route_asks_who_calls(context: str, name: str, item: dict[str, Any]) -
         assert (properties["AuthorizationType"], properties["AuthorizerId"]["!"]) == ("CUSTOM", "Ref")
 
 
+def test_what_is_archived_is_gone_when_its_class_says() -> None:
+    ((_, _, bucket),) = [one for one in resources("AWS::S3::Bucket") if one[0] == "devices"]
+    rules = {rule.get("Prefix"): rule for rule in bucket["Properties"]["LifecycleConfiguration"]["Rules"]}
+    archived = [of for name in class_names() if (of := device_class(name)) and of.privacy != "L4"]
+    assert archived
+    for of in archived:
+        rule = rules.get(f"telemetry/class={of.name}/", rules["telemetry/"])
+        assert rule["ExpirationInDays"] == of.raw_days, of.name
+
+
 @pytest.mark.parametrize("kind", ["AWS::Logs::LogGroup", "AWS::IoT::Policy"])
 def test_logs_and_what_devices_hang_on_outlive_the_stack(kind: str) -> None:
     assert resources(kind)
@@ -257,7 +272,9 @@ def test_logs_and_what_devices_hang_on_outlive_the_stack(kind: str) -> None:
 
 
 def test_two_deployments_do_not_hear_each_others_devices() -> None:
-    for path in [*(ROOT / "iot_rules").glob("*.yaml"), ROOT / "infra" / "devices.yaml"]:
+    # What the broker itself says of connections has no prefix; of another deployment's devices nothing is known here.
+    rules = set((ROOT / "iot_rules").glob("*.yaml")) - {ROOT / "iot_rules" / "presence.yaml"}
+    for path in [*rules, ROOT / "infra" / "devices.yaml"]:
         topics = re.findall(r"\S+/v1/\S+/(?:events|telemetry)", path.read_text(encoding="utf-8"))
         assert topics, path.name
         for topic in topics:

@@ -2,7 +2,7 @@
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 from aws_lambda_powertools import Logger
@@ -22,6 +22,8 @@ _NAME = re.compile(r"[a-z][a-z0-9_]{0,40}")
 _REASON_CHARACTERS = 100
 
 Data = TypeVar("Data", bound=BaseModel)
+Message = TypeVar("Message")
+Result = TypeVar("Result")
 
 
 def consume(
@@ -40,21 +42,88 @@ def consume(
     queue; anything else is tried again and parked just before the queue gives it up.
     """
 
+    refuse = _refusal(table=table, source=source, log=log, clock=clock)
+
     def one(record: SQSRecord) -> None:
-        try:
-            handle(record.body)
-        except Exception as error:  # the one place that catches everything
-            reason, field = _reason(error)
-            log.warning("message refused", message_id=record.message_id, source=source, reason=reason, field=field)
-            if not _given_up(error, int(record.attributes.approximate_receive_count)):
-                raise
-            parked = Parked(source, reason, field, record.body.encode("utf-8", "surrogatepass"), record.message_id)
-            table.park(parked, at=clock())
-            emit(Metric.PARKED, 1, context=log.service, source=source, reason=_kind(error))
+        _, error = _tried(lambda: handle(record.body))
+        if error and not refuse(record.raw_event, error):
+            raise error
 
     processor = BatchProcessor(event_type=EventType.SQS, raise_on_entire_batch_failure=False)
     answer = process_partial_response(event=event, record_handler=one, processor=processor, context=context)
     return dict(answer)
+
+
+def consume_together(
+    event: dict[str, Any],
+    parse: Callable[[str], Message],
+    keep: Callable[[Sequence[Message]], Mapping[int, Exception]],
+    *,
+    table: Table,
+    source: str,
+    log: Logger,
+    clock: Clock,
+) -> dict[str, Any]:
+    """`parse` each body, then `keep` all that could be read in one go; it says by position what it could not keep.
+
+    What `keep` does is written again when the batch comes again, so it must be the same then. If it fails as a whole each
+    message is kept alone, so that the one it fails for is found; while the table is busy all wait for the queue.
+    """
+    refuse = _refusal(table=table, source=source, log=log, clock=clock)
+    failed: dict[int, Exception] = {}
+    messages: dict[int, Message] = {}
+    for place, record in enumerate(event["Records"]):
+        message, error = _tried(lambda body=record["body"]: parse(body))  # type: ignore[misc]
+        if error:
+            failed[place] = error
+        else:
+            messages[place] = message
+    failed |= _kept(messages, keep)
+    again = []
+    for place, error in sorted(failed.items()):
+        record = event["Records"][place]
+        parked, _ = _tried(lambda record=record, error=error: refuse(record, error))  # type: ignore[misc]
+        if not parked:
+            again.append({"itemIdentifier": record["messageId"]})
+    return {"batchItemFailures": again}
+
+
+def _kept(
+    messages: dict[int, Message], keep: Callable[[Sequence[Message]], Mapping[int, Exception]]
+) -> dict[int, Exception]:
+    """Why each message that was not kept was not."""
+    if not messages:
+        return {}
+    refused, error = _tried(lambda: keep(list(messages.values())))
+    if error is None:
+        places = list(messages)
+        return {places[one]: reason for one, reason in refused.items()}
+    if len(messages) == 1 or passes(error):
+        return dict.fromkeys(messages, error)
+    return {place: reason for one in messages.items() for place, reason in _kept(dict([one]), keep).items()}
+
+
+def _tried(act: Callable[[], Result]) -> tuple[Result, None] | tuple[Any, Exception]:
+    try:
+        return act(), None
+    except Exception as error:  # the one place that catches everything
+        return None, error
+
+
+def _refusal(*, table: Table, source: str, log: Logger, clock: Clock) -> Callable[[dict[str, Any], Exception], bool]:
+    """What becomes of a record that was not handled: whether it is parked now, or the queue is to bring it again."""
+
+    def refuse(record: dict[str, Any], error: Exception) -> bool:
+        reason, field = _reason(error)
+        log.warning("message refused", message_id=record["messageId"], source=source, reason=reason, field=field)
+        given_up = _given_up(error, int(record["attributes"]["ApproximateReceiveCount"]))
+        if given_up:
+            body = record["body"].encode("utf-8", "surrogatepass")
+            table.park(Parked(source, reason, field, body, record["messageId"]), at=clock())
+            emit(Metric.PARKED, 1, context=log.service, source=source, reason=_kind(error))
+        return given_up
+
+    return refuse
 
 
 def read_fact(body: str, data: type[Data], *, version: int) -> tuple[Envelope, Data]:

@@ -258,7 +258,12 @@ def _documented_parameters(name: str, hint: Any) -> list[inspect.Parameter]:
     fields: dict[str, FieldInfo] = get_args(hint)[0].model_fields
     return [
         inspect.Parameter(
-            field, kind, default=info.default, annotation=Annotated[info.annotation, *info.metadata, Query()]
+            field,
+            kind,
+            default=inspect.Parameter.empty if info.is_required() else info.default,
+            annotation=Annotated[
+                info.annotation, *info.metadata, Query(alias=info.alias, description=info.description)
+            ],
         )
         for field, info in fields.items()
     ]

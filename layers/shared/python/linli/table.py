@@ -15,6 +15,7 @@ import os
 from collections.abc import Iterable
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any, ClassVar, Self, TypeVar
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -36,6 +37,9 @@ from linli.versions import Upcasts, current, upcast
 OUTBOX_SHARDS = 8
 THROTTLED_AGAIN = 1
 """How often a transaction cancelled for a throttled partition is tried again: with what the client sends, five retries."""
+READ_TOGETHER = 100
+WRITTEN_TOGETHER = 25
+"""What one BatchGetItem and one BatchWriteItem take."""
 PAYLOAD_KEPT = 256 * 1024
 """Bytes of a parked payload that are kept, more than IoT Core lets through; hash and length are always the whole's."""
 
@@ -178,6 +182,41 @@ class Table(CommandLog):
             return self.rows(row).get(pk, sk, consistent_read=True)
         except DoesNotExist:
             return None
+
+    def get_many(self, row: type[AnyRow], keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], AnyRow]:
+        """Those of the rows that are there, read consistently, a hundred a request. Raises Unavailable."""
+        found: dict[tuple[str, str], AnyRow] = {}
+        name = self.rows(row).Meta.table_name
+        waiting = iter(dict.fromkeys(keys))
+        while wanted := [{"pk": {"S": pk}, "sk": {"S": sk}} for pk, sk in islice(waiting, READ_TOGETHER)]:
+            for attempt in range(ATTEMPTS):
+                asked = {name: {"Keys": wanted, "ConsistentRead": True}}
+                answer = self._connection.client.batch_get_item(RequestItems=asked)
+                for item in answer["Responses"].get(name, []):
+                    found[item["pk"]["S"], item["sk"]["S"]] = row.from_raw_data(item)
+                wanted = answer.get("UnprocessedKeys", {}).get(name, {}).get("Keys", [])
+                if not wanted:
+                    break
+                pause(attempt)
+            else:
+                raise Unavailable()
+        return found
+
+    def put_many(self, rows: Iterable[Row]) -> set[tuple[str, str]]:
+        """Write rows that need no condition, 25 a request, of one key the last; the keys the table stayed too busy for."""
+        left: set[tuple[str, str]] = set()
+        name = self._base.Meta.table_name
+        waiting = iter({(row.pk, row.sk): row for row in rows}.values())
+        while requests := [{"PutRequest": {"Item": row.serialize()}} for row in islice(waiting, WRITTEN_TOGETHER)]:
+            for attempt in range(ATTEMPTS):
+                answer = self._connection.client.batch_write_item(RequestItems={name: requests})
+                requests = answer.get("UnprocessedItems", {}).get(name, [])
+                if not requests:
+                    break
+                pause(attempt)
+            items = (request["PutRequest"]["Item"] for request in requests)
+            left |= {(item["pk"]["S"], item["sk"]["S"]) for item in items}
+        return left
 
     def recall(self, command: Command) -> dict[str, str] | None:
         """What the command was answered before, None if it is new; KeyReused if the key came with other content.
