@@ -18,7 +18,7 @@ RUNTIME_PACKAGES = boto3 botocore jmespath s3transfer python-dateutil six urllib
 
 .DEFAULT_GOAL := help
 .PHONY: help run reset env env-all build build-cloud test check translate fmt demo token admin openapi contracts calendar deploy preflight \
-	lock soak bench clean migrate reconcile snapshot faults redrive
+	lock soak bench clean migrate reconcile snapshot faults redrive class-from device-check
 
 help: ## list the targets
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "  make %-12s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -31,6 +31,12 @@ demo: env ## walk through the loop against the running Linli, or start one
 
 token: env ## print an access token: make token WHO=<account>
 	@$(LOCAL) -m infra.local.access_token $(WHO)
+
+class-from: env ## draft a device class from LwM2M objects: ARGS="--name meter infra/seed/lwm2m/3331.xml"
+	@$(SOURCES) .venv/bin/python -m infra.edge class-from $(ARGS)
+
+device-check: env ## try a device against docs/device.md: ARGS="--class smoke_detector" or "--device-id ID --wait 300"
+	@$(SOURCES) .venv/bin/python -m infra.local.device_check $(ARGS)
 
 admin: env ## appoint the first administrator of the deployment in use: ARGS="--username U --area 34"
 	@$(SOURCES) .venv/bin/python -m infra.local.admin $(ARGS)

@@ -155,8 +155,12 @@ class FakeAlarmStore:
         self.alarms: dict[tuple[str, str], Alarm] = {}
         self.steps: dict[tuple[str, str], list[Step]] = {}
 
-    def remember(self, device: KnownDevice) -> None:
+    def remember(self, device: KnownDevice) -> bool:
+        known = self.devices.get(device.device_id)
+        if known and known.version >= device.version:
+            return False
         self.devices[device.device_id] = device
+        return True
 
     def device(self, device_id: str) -> KnownDevice | None:
         return self.devices.get(device_id)

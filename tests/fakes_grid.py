@@ -19,7 +19,7 @@ class FakeGridStore:
         self.rosters: dict[str, Roster] = {}
         self.versions: dict[str, int] = {}
         self.facts: list[Envelope] = []
-        self.devices: dict[str, str] = {}
+        self.devices: dict[str, tuple[int, str | None]] = {}
         self.loads: dict[str, tuple[str, Sequence[str]]] = {}
 
     def __contains__(self, place_id: str) -> bool:
@@ -43,11 +43,14 @@ class FakeGridStore:
         at = (b for b in self.buildings.values() if b.building_id[:12] == community)
         return next((b.building_id for b in at if split_address(b.address)[0] == address), None)
 
-    def put_device(self, device_id: str, place_id: str) -> None:
-        self.devices[device_id] = place_id
+    def put_device(self, device_id: str, place_id: str | None, *, version: int) -> bool:
+        if device_id in self.devices and self.devices[device_id][0] >= version:
+            return False
+        self.devices[device_id] = version, place_id
+        return True
 
     def device_place(self, device_id: str) -> str | None:
-        return self.devices.get(device_id)
+        return self.devices[device_id][1] if device_id in self.devices else None
 
     def fingerprint(self, community: str) -> str | None:
         return self.loads[community][0] if community in self.loads else None

@@ -2,13 +2,17 @@
 
 from datetime import datetime
 
-from alarms.domain import Alarm, KnownDevice, Outcome, Said, Terms, apply, wake
+from alarms.domain import Alarm, KnownDevice, Moment, Outcome, Said, Terms, alarm_terms, apply, wake
 from alarms.events import AlarmCleared, AlarmRaised, AlarmWakeWanted
 from alarms.store import AlarmStore
 from linli.clock import Clock, new_id
 from linli.commands import command
+from linli.deviceclass import device_class
 from linli.facts import Envelope, Fact, envelope
 from linli.table import Step
+
+ACTIVE, CLEAR = "active", "clear"
+"""How a step notes what was said, after its identity: the device's time and counter."""
 
 
 def hear(
@@ -21,7 +25,8 @@ def hear(
         at = clock()
         before = store.alarm(device, terms)
         alarm, outcome = apply(before, said, terms, alarm_id=new_id(at), correlation_id=correlation_id)
-        step = Step(outcome.value, at, f"device:{device.device_id}", correlation_id, state=alarm.state)
+        heard = f"{said.identity} {ACTIVE if said.active else CLEAR}"
+        step = Step(outcome.value, at, f"device:{device.device_id}", correlation_id, state=alarm.state, note=heard)
         store.save(alarm, step=step, command=asked, facts=_facts(alarm, outcome, at=at))
         return alarm, outcome
 
@@ -44,6 +49,23 @@ def raise_delayed(
         return alarm
 
     return store.table.first_time(asked, act)
+
+
+def end_alarms(
+    device: KnownDevice, at: datetime, *, correlation_id: str, store: AlarmStore, clock: Clock
+) -> list[Alarm]:
+    """A retired device says nothing any more: what still alarms, or soon would, has ended, so that its tickets can."""
+    of_class = device_class(device.device_class)
+    ended = []
+    for rule in of_class.alarms if of_class else ():
+        terms = alarm_terms(device.device_class, rule.alarm_type)
+        alarm = terms and store.alarm(device, terms)
+        if terms and alarm and alarm.last and (alarm.active or alarm.pending):
+            moment = Moment(max(at, alarm.last.at), alarm.last.seq + 1)
+            end = Said(moment, f"retired#{alarm.version}", active=False, received_at=at)
+            hear(device, terms, end, correlation_id=correlation_id, store=store, clock=clock)
+            ended.append(alarm)
+    return ended
 
 
 def _facts(alarm: Alarm, outcome: Outcome, *, at: datetime) -> list[Envelope]:

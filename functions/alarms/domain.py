@@ -25,14 +25,19 @@ from linli.devicetime import trusted
 from linli.errors import NotYet, Unreadable
 from linli.facts import Place
 
+IN_SERVICE, RETIRED = "in_service", "retired"
+"""The registry's words for a device whose messages count, and for one that is gone for good."""
+
 
 @dataclass(frozen=True)
 class KnownDevice:
-    """What the registry said of a device."""
+    """What the registry said of a device, as of the device's `version`."""
 
     device_id: str
     device_class: str
     place: Place
+    state: str = IN_SERVICE
+    version: int = 1
 
 
 class Outcome(StrEnum):

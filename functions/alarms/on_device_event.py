@@ -5,10 +5,11 @@ from typing import Annotated, Any, Literal
 from pydantic import StringConstraints
 
 from alarms.commands import hear
-from alarms.domain import Outcome, UnknownThing, event_said, event_terms
+from alarms.domain import IN_SERVICE, Outcome, UnknownThing, event_said, event_terms
 from alarms.store import AlarmStore
 from linli.batch import consume, read
 from linli.clock import utc_now
+from linli.errors import Unreadable
 from linli.ingest import Delivery, DeviceCounter, DeviceTime, FromDevice
 from linli.log import logger
 from linli.metrics import Metric, emit
@@ -36,6 +37,8 @@ def take_delivery(body: str) -> None:
     device = store.device(delivery.thing)
     if device is None:
         raise UnknownThing("thing")
+    if device.state != IN_SERVICE:
+        raise Unreadable("thing", reason=f"device {device.state}")
     terms = event_terms(device.device_class, message.event)
     said = event_said(message.at, message.seq, active=message.state == "active", received_at=delivery.received_at)
     taken = hear(device, terms, said, correlation_id=delivery.trace, store=store, clock=utc_now)

@@ -1,6 +1,6 @@
 """The alarms table.
 
-DEVICE#id | D                  what the registry said of the device (from DeviceRegistered)
+DEVICE#id | D                  what the registry last said of the device (DeviceRegistered, DeviceChanged)
 DEVICE#id | A#type             the one alarm of this type at the device; `version` counts its messages; while its on-delay
                                runs it is `pending`, and `generation` says which of its wakes counts
 DEVICE#id | A#type#S#000007    a message, or the end of an on-delay, and what it did
@@ -11,7 +11,7 @@ from typing import Any
 
 from pynamodb.attributes import BooleanAttribute, JSONAttribute, NumberAttribute, UnicodeAttribute
 
-from alarms.domain import Alarm, KnownDevice, Moment, Pending, Terms
+from alarms.domain import IN_SERVICE, Alarm, KnownDevice, Moment, Pending, Terms
 from linli.clock import iso
 from linli.commands import Command
 from linli.facts import Envelope, Place
@@ -26,6 +26,8 @@ class AlarmsRow(Row):
 class DeviceRow(AlarmsRow):
     device_class = UnicodeAttribute()
     place = JSONAttribute()
+    state = UnicodeAttribute(default=IN_SERVICE)
+    version = NumberAttribute(null=True)
 
 
 class AlarmRow(AlarmsRow):
@@ -50,17 +52,24 @@ class AlarmStore:
     def __init__(self) -> None:
         self.table = Table(AlarmsRow)
 
-    def remember(self, device: KnownDevice) -> None:
-        self.table.rows(DeviceRow)(
+    def remember(self, device: KnownDevice) -> bool:
+        """What the registry says; whether that was newer than what was known."""
+        row = self.table.rows(DeviceRow)(
             f"DEVICE#{device.device_id}",
             "D",
             device_class=device.device_class,
             place=device.place.model_dump(mode="json"),
-        ).save()
+            state=device.state,
+            version=device.version,
+        )
+        return self.table.save_if(row, DeviceRow.version.does_not_exist() | (DeviceRow.version < device.version))
 
     def device(self, device_id: str) -> KnownDevice | None:
         row = self.table.get(DeviceRow, f"DEVICE#{device_id}", "D")
-        return KnownDevice(device_id, row.device_class, Place.model_validate(row.place)) if row else None
+        if row is None:
+            return None
+        place = Place.model_validate(row.place)
+        return KnownDevice(device_id, row.device_class, place, row.state, int(row.version or 1))
 
     def alarm(self, device: KnownDevice, terms: Terms) -> Alarm:
         """The alarm as it stands, or one that never was active."""

@@ -4,6 +4,7 @@ from typing import ClassVar
 
 from pydantic import AwareDatetime
 
+from devices.domain import LifeState
 from linli.facts import Fact, Place
 from linli.wake import WakeWanted
 
@@ -15,6 +16,16 @@ class DeviceRegistered(Fact):
     device_id: str
     device_class: str
     place: Place
+
+
+class DeviceChanged(Fact):
+    """A device as it now is: moved, revoked, in service again, or retired. Aggregate: the device."""
+
+    context: ClassVar[str] = "devices"
+    device_id: str
+    device_class: str
+    place: Place
+    state: LifeState
 
 
 class DeviceConditionChanged(Fact):
@@ -31,6 +42,6 @@ class DeviceConditionChanged(Fact):
 
 
 class DeviceWakeWanted(WakeWanted):
-    """A device is to be looked at: for silence (rung 0) or a lost connection (rung 1). Aggregate: `device_id#rung`."""
+    """A device is to be looked at: for silence (rung 0), a lost connection (1), an offer (2). Aggregate: `device_id#rung`."""
 
     context: ClassVar[str] = "devices"

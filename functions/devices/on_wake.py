@@ -1,9 +1,13 @@
-"""Asked by `timers` whether devices whose time has come have fallen silent or stayed away."""
+"""Asked by `timers` whether devices whose time has come have fallen silent, stayed away or left an offer unconfirmed."""
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import cache
 from typing import Any
 
+from devices.credentials import CertificateIssuer
+from devices.requests import OFFER, lapse_offer
+from devices.store import DeviceStore
 from devices.telemetry_store import TelemetryStore
 from devices.watching import look
 from linli.clock import utc_now
@@ -12,6 +16,8 @@ from linli.wake import Answer, Wake, answer_wakes
 
 log = logger("devices")
 store = TelemetryStore()
+registry = DeviceStore()
+issuer = cache(CertificateIssuer)
 
 
 @log.inject_lambda_context
@@ -20,6 +26,10 @@ def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
 
 
 def answered(wakes: Sequence[Wake], *, at: datetime) -> Sequence[Answer]:
-    answers = look(wakes, at=at, store=store, clock=utc_now)
+    answers = list(look([wake for wake in wakes if wake.rung != OFFER], at=at, store=store, clock=utc_now))
+    for wake in wakes:
+        if wake.rung == OFFER:
+            lapse_offer(wake, at=at, store=registry, issuer=issuer())
+            answers.append(Answer(wake, None))
     log.info("wakes answered", asked=len(wakes), answered=len(answers))
     return answers

@@ -1,4 +1,4 @@
-"""What may be seen of what devices say: the last state, and readings over a range."""
+"""What may be seen of devices: those of a grid, and of what they say the last state."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -9,15 +9,23 @@ from devices.domain import Reading, class_named
 from devices.figures import Figures, day_start, hours_of, of_day
 from devices.history import DAY, ROWS_A_PAGE, Figured, History, Kept, whole_day
 from devices.state import DeviceState
+from devices.store import DeviceStore, DeviceSummary
 from devices.telemetry import States, last_state
+from linli.access import Actor, grid_resource
 from linli.clock import beijing_day, iso
 from linli.cursor import Cursors
 from linli.devicetime import trusted
-from linli.errors import Invalid
+from linli.errors import Absent, Invalid
 
 DAYS_A_PAGE = 31
 FIGURE_DAYS_A_PAGE = 100
 """Days of which one request asks at most, whether there is anything in them or not."""
+
+
+class GridAbsent(Absent):
+    code = "grid-not-found"
+    zh = "未找到该网格"
+    en = "there is no such grid"
 
 
 @dataclass(frozen=True)
@@ -207,3 +215,22 @@ def _days(wanted: Range, first: str | None) -> Iterator[str]:
     while day < wanted.end:
         yield beijing_day(day)
         day += DAY
+
+
+def devices_of_grid(
+    grid_id: str,
+    *,
+    limit: int,
+    cursor: str | None,
+    actor: Actor,
+    store: DeviceStore,
+    cursors: Cursors,
+    now: datetime,
+) -> tuple[list[DeviceSummary], str | None]:
+    """A page and the cursor of the next. Raises GridAbsent out of scope, CursorExpired."""
+    absent = GridAbsent("grid_id")
+    actor.require("list_grid_devices", grid_resource(grid_id), seen_by="list_grid_devices", absent=absent)
+    bound_to = f"{actor.subject}|devices|{grid_id}"
+    after = cursors.unseal(cursor, bound_to=bound_to, now=now)
+    page, position = store.in_grid(grid_id, limit=limit, after=after)
+    return page, cursors.seal(position, bound_to=bound_to, now=now)

@@ -111,6 +111,17 @@ def first_watch(device: Device, *, correlation_id: str) -> list[Envelope]:
     return [_wake_fact(wake, at=device.registered_at, correlation_id=correlation_id)] if wake else []
 
 
+def barred_as(
+    state: DeviceState, reason: str | None, *, at: datetime, correlation_id: str
+) -> tuple[DeviceState, list[Envelope]]:
+    """The state of a device that may not speak, for this reason; or that may again and is watched anew from now on."""
+    if reason is not None:
+        return replace(state, barred=reason), []
+    again = replace(state, barred=None, heard_at=max(at, state.heard_at), watch=state.watch + 1)
+    wake = wake_for(again, class_named(state.device_class), SILENCE)
+    return again, [_wake_fact(wake, at=at, correlation_id=correlation_id)] if wake else []
+
+
 def wake_for(state: DeviceState, of: DeviceClass, rung: int) -> Wake | None:
     """When the device is to be looked at for silence or for its connection; None if its class has no such rule."""
     if rung == SILENCE and of.silence:

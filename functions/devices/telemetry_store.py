@@ -81,6 +81,10 @@ class TelemetryStore:
 
     def save(self, state: DeviceState, *, facts: Iterable[Envelope], at: datetime) -> None:
         """The state that follows the one of its revision, with the facts. Raises StaleVersion, Unavailable."""
+        self.table.commit([self.put(state)], at=at, facts=facts)
+
+    def put(self, state: DeviceState) -> Put:
+        """The state's row as part of a larger change."""
         row = self.table.rows(StateRow)(
             f"THING#{state.device_id}",
             "STATE",
@@ -98,7 +102,7 @@ class TelemetryStore:
             said = state.presence
             row.presence = [said.connected, said.number, iso(said.at), said.generation]
         unchanged = StateRow.revision == state.revision if state.revision else StateRow.revision.does_not_exist()
-        self.table.commit([Put(row, unchanged)], at=at, facts=facts)
+        return Put(row, unchanged)
 
     def keep(self, kept: Sequence[Kept]) -> set[tuple[str, str]]:
         """Keep rows in batches; (device, key) of those the table stayed too busy for."""

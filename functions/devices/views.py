@@ -4,11 +4,14 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
+from devices.broker import Connection
 from devices.credentials import Credentials
-from devices.domain import Device
+from devices.domain import Device, LifeState
 from devices.queries import Page, SeenState
 from linli.facts import Place
 from linli.http import Model, PlaceId
+
+Version = Annotated[int, Field(ge=1, description="the version of the device you decided on")]
 
 
 class NewDevice(Model):
@@ -17,6 +20,24 @@ class NewDevice(Model):
         description="the maker's serial number, unique within the class"
     )
     place_id: PlaceId = Field(description="building or room, an id of GET /v1/grid/places")
+    csr: Annotated[str, StringConstraints(min_length=1, max_length=8192)] | None = Field(
+        default=None, description="certificate signing request (PEM): the device made its own key, none is handed over"
+    )
+
+
+class NewMove(Model):
+    place_id: PlaceId = Field(description="building or room it hangs at from now on")
+    expected_version: Version
+
+
+class NewEnd(Model):
+    expected_version: Version
+
+
+class ListQuery(Model):
+    grid_id: Annotated[str, StringConstraints(pattern=r"^[0-9]{15}$")]
+    limit: Annotated[int, Field(ge=1, le=100)] = 50
+    cursor: str | None = None
 
 
 class LastState(Model):
@@ -29,8 +50,12 @@ class DeviceView(Model):
     device_id: str = Field(description="also the MQTT client id and the thing name")
     device_class: str
     serial: str
+    state: LifeState
     place: Place
     registered_at: AwareDatetime
+    certificate_expires_at: AwareDatetime | None = Field(
+        default=None, description="when its certificate is to have been replaced"
+    )
     version: int
     last_state: LastState | None = None
     values_hidden: bool = Field(default=False, description="its values are sensitive (L4) and are not shown")
@@ -76,23 +101,47 @@ class ReadingsPage(Model):
 class Handover(Model):
     certificate_id: str
     certificate_pem: str
-    private_key: str
+    private_key: str | None = Field(default=None, description="absent if the device made its own key")
+
+
+class ConnectionView(Model):
+    endpoint: str = Field(description="host of the MQTT broker, TLS with the device's certificate")
+    port: int
+    prefix: str
+    topics: dict[str, str] = Field(description="by what is said there: events, telemetry, requests, answers")
 
 
 class RegisteredDevice(Model):
     device: DeviceView
+    connection: ConnectionView
     credentials: Handover | None = Field(
         default=None, description="handed over once, absent when the request is repeated"
     )
 
 
-def registered(device: Device, credentials: Credentials | None) -> RegisteredDevice:
+class DeviceListed(Model):
+    device_id: str
+    device_class: str
+    serial: str
+    state: LifeState
+    registered_at: AwareDatetime
+    version: int
+
+
+class DevicePage(Model):
+    items: list[DeviceListed]
+    next_cursor: str | None = None
+
+
+def registered(device: Device, credentials: Credentials | None, connection: Connection) -> RegisteredDevice:
     handed_over = credentials and Handover(
-        certificate_id=credentials.certificate_id,
+        certificate_id=credentials.certificate.certificate_id,
         certificate_pem=credentials.certificate_pem,
         private_key=credentials.private_key,
     )
-    return RegisteredDevice(device=device_view(device, None), credentials=handed_over)
+    return RegisteredDevice(
+        device=device_view(device, None), connection=ConnectionView(**vars(connection)), credentials=handed_over
+    )
 
 
 def readings_view(page: Page, cursor: str | None) -> ReadingsPage:
@@ -122,8 +171,10 @@ def device_view(device: Device, seen: SeenState | None) -> DeviceView:
         device_id=device.device_id,
         device_class=device.device_class,
         serial=device.serial,
+        state=device.state,
         place=device.place,
         registered_at=device.registered_at,
+        certificate_expires_at=device.certificate_expires_at,
         version=device.version,
         last_state=LastState(at=last.at, seq=last.seq, values=dict(last.values)) if last else None,
         values_hidden=seen.hidden if seen else False,

@@ -7,7 +7,7 @@ PLACE#building_id    | B             a building: address, position, the grids it
 PLACE#building_id    | R#unit-number a room of it; its grid is its building's (以楼带房)
 CELL#lat#lon         | grid_id       a grid that may reach into the hundredth of a degree south-west of which (lat, lon) is
 ADDRESS#community    | address       the building with that standard address; never a room's, which would lead to people
-DEVICE#device_id     | D             the building or room a device was registered at
+DEVICE#device_id     | D             the building or room a device is at, none once it is retired; `version` is the device's
 LOAD#community       | L             fingerprint of the ground a community was loaded from, and the ids of all grids loaded so far
 
 CELL, ADDRESS and DEVICE rows only point: the row they lead to decides, so one left over from before misleads nobody.
@@ -64,6 +64,7 @@ class PointerRow(GridRow):
     """`CELL`, `ADDRESS` and `DEVICE`: the id of what is meant, where the sort key does not say it."""
 
     place_id = UnicodeAttribute(null=True)
+    version = NumberAttribute(null=True)
 
 
 class LoadRow(GridRow):
@@ -107,11 +108,13 @@ class GridStore:
         row = self.table.get(PointerRow, f"ADDRESS#{community}", address)
         return row.place_id if row else None
 
-    def put_device(self, device_id: str, place_id: str) -> None:
-        self.table.rows(PointerRow)(f"DEVICE#{device_id}", "D", place_id=place_id).save()
+    def put_device(self, device_id: str, place_id: str | None, *, version: int) -> bool:
+        """Where the device is as of its `version`; whether that was newer than what was known."""
+        row = self.table.rows(PointerRow)(f"DEVICE#{device_id}", "D", place_id=place_id, version=version)
+        return self.table.save_if(row, PointerRow.version.does_not_exist() | (PointerRow.version < version))
 
     def device_place(self, device_id: str) -> str | None:
-        """The id of the place a device was registered at."""
+        """The id of the place a device is at."""
         row = self.table.get(PointerRow, f"DEVICE#{device_id}", "D")
         return row.place_id if row else None
 

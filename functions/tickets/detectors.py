@@ -5,6 +5,7 @@ from datetime import datetime
 
 from linli.clock import Clock
 from linli.commands import Command, command
+from linli.errors import StaleVersion
 from linli.facts import Place
 from linli.table import Step
 from tickets.domain import Sensor, State, Ticket, hear_sensor
@@ -28,7 +29,7 @@ class Alarm:
 
 
 def alarm_raised(alarm: Alarm, *, store: TicketStore, clock: Clock) -> Ticket | None:
-    """One ticket for an alarm: a new one, or the open one of the same detector and type. None if it is known."""
+    """One ticket for an alarm: the open one of the same detector, type and place, or a new one. None if it is known."""
     asked = command("alarm_raised", alarm.alarm_id)
     said = Sensor(alarm.aggregate_id, alarm.version, active=True)
 
@@ -36,10 +37,14 @@ def alarm_raised(alarm: Alarm, *, store: TicketStore, clock: Clock) -> Ticket | 
         at = clock()
         heard = _newest(store.sensor(alarm.aggregate_id), said)
         before = store.ticket(heard.ticket_id) if heard.ticket_id else None
-        if before and before.state is not State.CLOSED:
+        waiting = before if before and before.state is not State.CLOSED else None
+        if waiting and waiting.place == alarm.place:
             return tell_ticket(
-                before, heard, "alarm_raised", correlation_id=alarm.correlation_id, at=at, asked=asked, store=store
+                waiting, heard, "alarm_raised", correlation_id=alarm.correlation_id, at=at, asked=asked, store=store
             )
+        if waiting and waiting.sensor and waiting.sensor.active:
+            _leave(waiting, alarm, at=at, store=store)
+            raise StaleVersion()  # decided again, on what is now
         ticket = new_ticket(
             "alarm", alarm.alarm_type, alarm.place, at=at, correlation_id=alarm.correlation_id, store=store
         )
@@ -75,6 +80,30 @@ def alarm_cleared(
         )
 
     return store.table.first_time(asked, act)
+
+
+def _leave(ticket: Ticket, alarm: Alarm, *, at: datetime, store: TicketStore) -> None:
+    """The detector alarms at another place, so it is quiet where this open ticket is.
+
+    The ticket hears it here: the clear that says so may come after this alarm and would then be too old to count.
+    """
+    asked = command("alarm_left", alarm.alarm_id)
+    quiet = Sensor(alarm.aggregate_id, alarm.version - 1, active=False)
+
+    def act() -> None:
+        known = store.sensor(alarm.aggregate_id)
+        heard = HeardSensor(quiet, ticket.ticket_id, known.revision if known else 0)
+        tell_ticket(
+            store.ticket(ticket.ticket_id),
+            heard,
+            "alarm_cleared",
+            correlation_id=alarm.correlation_id,
+            at=at,
+            asked=asked,
+            store=store,
+        )
+
+    store.table.first_time(asked, act)
 
 
 def _newest(known: HeardSensor | None, said: Sensor) -> HeardSensor:

@@ -5,13 +5,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from linli.access import Actor, Resource
+from linli.access import Actor, grid_resource
 from linli.cursor import Cursors
 from linli.errors import Absent, Denied, Invalid
 from tickets.store import Summary, TicketStore
 
-DIVISION_CUTS = (2, 4, 6, 9, 12)
-"""Digits of a division's code by level (GB/T 2260, GB/T 10114); a grid's id is its community's code and three more."""
 GRID_DIGITS = 15
 
 
@@ -62,7 +60,5 @@ def _grid_seen_by(actor: Actor, grid_id: str | None) -> str:
         grid_id = actor.post.area
     if grid_id is None:
         raise GridMissing("grid_id")
-    within = [*(grid_id[:cut] for cut in DIVISION_CUTS), grid_id]
-    resource = Resource("Grid", grid_id, within)
-    actor.require("list_grid_work", resource, seen_by="list_grid_work", absent=GridAbsent("grid_id"))
+    actor.require("list_grid_work", grid_resource(grid_id), seen_by="list_grid_work", absent=GridAbsent("grid_id"))
     return grid_id

@@ -1,6 +1,7 @@
 """What a mobile app does: sign in, call the API; and what a device does: publish over mutual TLS."""
 
 import json
+import queue
 import secrets
 from collections.abc import Mapping
 from concurrent.futures import Future
@@ -14,10 +15,15 @@ from urllib.parse import urlencode
 import urllib3
 from awscrt import mqtt
 from awsiot import mqtt_connection_builder
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
 
 HTTP = urllib3.PoolManager(maxsize=64, timeout=150.0)
 ANSWERED_WITHIN = 20.0
 """Seconds for one MQTT operation."""
+PLATFORM_ANSWERS_WITHIN = 60.0
+"""Seconds for the platform's answer to a request; the contract's minute."""
 
 
 @dataclass(frozen=True)
@@ -80,6 +86,8 @@ class Device:
     def __init__(self, device_id: str, credentials: Path, broker: Broker) -> None:
         self.device_id = device_id
         self._broker = broker
+        self._answers: queue.Queue[dict[str, Any]] = queue.Queue()
+        self._listens = False
         self._sequence = int(datetime.now(UTC).timestamp() * 1000)
         self._connection = mqtt_connection_builder.mtls_from_path(
             endpoint=broker.host,
@@ -128,6 +136,22 @@ class Device:
         """Publish an event without waiting; the future is done when the broker has acknowledged it."""
         return self._send(self._topic("events"), event)
 
+    def ask(self, what: str, **more: str) -> dict[str, Any]:
+        """Publish a request and wait for its answer."""
+        if not self._listens:
+            topic = self._topic("answers")
+            self._connection.subscribe(topic, mqtt.QoS.AT_LEAST_ONCE, self._heard)[0].result(ANSWERED_WITHIN)
+            self._listens = True
+        ref = secrets.token_hex(8)
+        self.publish(self._topic("requests"), {"ask": what, "ref": ref, **more})
+        while True:
+            answer = self._answers.get(timeout=PLATFORM_ANSWERS_WITHIN)
+            if answer.get("ref") == ref:
+                return answer
+
+    def _heard(self, topic: str, payload: bytes, **_: Any) -> None:
+        self._answers.put(json.loads(payload))
+
     def _topic(self, kind: str) -> str:
         return f"{self._broker.prefix}/v1/{self.device_id}/{kind}"
 
@@ -135,3 +159,25 @@ class Device:
         payload = message if isinstance(message, bytes) else json.dumps(message).encode()
         sent: Future[Any] = self._connection.publish(topic, payload, mqtt.QoS.AT_LEAST_ONCE)[0]
         return sent
+
+
+def new_key(folder: Path) -> str:
+    """Make the device's key in its folder, and the request (PEM) for a certificate; the key goes nowhere else."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / "private.key"
+    kept.touch(mode=0o600)
+    encodings = serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+    kept.write_bytes(key.private_bytes(*encodings))
+    request = x509.CertificateSigningRequestBuilder().subject_name(x509.Name([])).sign(key, hashes.SHA256())
+    return request.public_bytes(serialization.Encoding.PEM).decode()
+
+
+def renew(device_id: str, folder: Path, renewed: Path, broker: Broker) -> dict[str, Any]:
+    """What a device does before its certificate ends; returns the answer to its confirmation. Raises on a refusal."""
+    csr = new_key(renewed)
+    with Device(device_id, folder, broker) as device:
+        answer = device.ask("certificate", csr=csr)
+    (renewed / "certificate.pem").write_text(answer["certificate_pem"])
+    with Device(device_id, renewed, broker) as device:
+        return device.ask("confirm")

@@ -1,4 +1,5 @@
-"""The contracts others build against, generated from code: the OpenAPI document and the schema of every fact.
+"""The contracts others build against, generated from code: the OpenAPI document, the schema of every fact, and what
+makers of devices need.
 
 `python -m infra.local.contracts` writes them, `--check` fails if what is in the repository differs.
 """
@@ -14,6 +15,7 @@ API_CONTEXTS = ("identity", "grid", "devices", "tickets")
 FACT_CONTEXTS = ("grid", "devices", "alarms", "tickets")
 OPENAPI = ROOT / "functions" / "identity" / "openapi.json"
 SCHEMAS = ROOT / "events" / "schemas"
+CLASSES_PAGE = ROOT / "docs" / "device-classes.md"
 
 
 def openapi() -> dict[str, Any]:
@@ -80,8 +82,12 @@ def fact_schemas() -> dict[str, dict[str, Any]]:
 
 
 def files() -> dict[Path, str]:
+    from infra.local.device_contract import classes_page, message_schemas
+
     generated = {OPENAPI: openapi()} | {SCHEMAS / name: schema for name, schema in fact_schemas().items()}
-    return {path: json.dumps(content, ensure_ascii=False, indent=1) + "\n" for path, content in generated.items()}
+    generated |= {SCHEMAS / "mqtt" / name: schema for name, schema in message_schemas().items()}
+    written = {path: json.dumps(content, ensure_ascii=False, indent=1) + "\n" for path, content in generated.items()}
+    return {**written, CLASSES_PAGE: classes_page()}
 
 
 def _add(into: dict[str, Any], part: dict[str, Any], context: str) -> None:
@@ -98,6 +104,7 @@ def main() -> int:
             print(f"{path.relative_to(ROOT)} is not what the code says: run `make contracts`")
         return 1 if differing else 0
     for path in differing:
+        path.parent.mkdir(exist_ok=True)
         path.write_text(wanted[path], encoding="utf-8")
         print(f"wrote {path.relative_to(ROOT)}")
     return 0

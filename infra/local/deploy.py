@@ -11,7 +11,7 @@ import yaml
 
 from infra.local import streams
 from infra.local.package import BUCKET, Packager
-from infra.local.process import LocalError, free_port
+from infra.local.process import HOST, LocalError, free_port
 from infra.local.resolve import Resolver, Unresolved, references
 from infra.local.runtime import ACCOUNT, REGION, Runtime
 from infra.local.stacks import Stacks
@@ -35,7 +35,11 @@ def deploy(runtime: Runtime, built_template: Path, overrides: dict[str, str], *,
 def local_parameters(runtime: Runtime, built_template: Path) -> dict[str, str]:
     """The parameters that differ on this machine, as far as the root declares them."""
     declared = load(built_template).get("Parameters", {})
-    local = {"CognitoEndpoint": runtime.endpoint, "MetricMath": "no"}
+    local = {
+        "CognitoEndpoint": runtime.endpoint,
+        "MetricMath": "no",
+        "MqttEndpoint": f"{HOST}:{runtime.mqtt_port}",
+    }
     return {name: value for name, value in local.items() if name in declared}
 
 

@@ -2,19 +2,21 @@
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
-from alarms import on_device_event, on_device_registered
+from alarms import on_device_changed, on_device_event
 from alarms.commands import hear
 from alarms.domain import KnownDevice, Outcome, event_said, event_terms
 from alarms.events import AlarmCleared, AlarmRaised
 from alarms.store import AlarmStore
-from devices.events import DeviceRegistered
+from devices.domain import LifeState
+from devices.events import DeviceChanged, DeviceRegistered
 from linli.clock import iso
-from linli.facts import envelope
+from linli.facts import Place, envelope
 from linli.table import ParkedRow
 from tests.fakes import FakeAlarmStore
 from tests.support import CONTEXT, NOW, PLACE, delivery, on_bus, sqs, table_on_moto
@@ -146,7 +148,45 @@ def test_the_registrys_word_is_remembered_and_an_unknown_version_is_parked(table
         correlation_id="r-1",
     )
     newer = fact.model_copy(update={"version": 2, "aggregate_id": "device-2"})
-    assert on_device_registered.handler(sqs(on_bus(fact), on_bus(newer)), CONTEXT) == {"batchItemFailures": []}
+    assert on_device_changed.handler(sqs(on_bus(fact), on_bus(newer)), CONTEXT) == {"batchItemFailures": []}
     assert table.device("device-1") == DEVICE
     (row,) = parked(table)
     assert row.reason == "DeviceRegistered v2"
+
+
+def test_the_newest_word_of_the_registry_counts(store: Any) -> None:
+    assert store.remember(replace(DEVICE, state="revoked", version=3))
+    assert not store.remember(replace(DEVICE, version=2))
+    assert store.device("device-1").state == "revoked"
+    assert store.remember(replace(DEVICE, version=4))
+    assert store.device("device-1").state == "in_service"
+
+
+def test_a_withdrawn_devices_events_are_parked_and_a_moved_ones_alarm_has_the_new_place(table: AlarmStore) -> None:
+    def changed(version: int, state: LifeState, place: Place) -> str:
+        fact = DeviceChanged(device_id="device-1", device_class="smoke_detector", place=place, state=state)
+        return on_bus(envelope(fact, aggregate_id="device-1", aggregate_version=version, at=NOW, correlation_id="r-1"))
+
+    elsewhere = Place(path=PLACE.path, grid_id=f"{PLACE.community}002")
+    table.remember(DEVICE)
+    on_device_changed.handler(
+        sqs(changed(3, LifeState.IN_SERVICE, elsewhere), changed(2, LifeState.REVOKED, PLACE)), CONTEXT
+    )
+    on_device_event.handler(sqs(delivery("device-1", smoke(1))), CONTEXT)
+    (said,) = [row.fact for row in table.table._outbox.scan(table.table._outbox.pk.startswith("OUT#"))]
+    assert (said["type"], said["data"]["place"]["grid_id"]) == ("AlarmRaised", elsewhere.grid_id)
+    for version, state in ((4, LifeState.REVOKED), (5, LifeState.RETIRED)):
+        on_device_changed.handler(sqs(changed(version, state, elsewhere)), CONTEXT)
+        on_device_event.handler(sqs(delivery("device-1", smoke(version))), CONTEXT)
+        assert [(row.field, row.reason) for row in parked(table)] == [("thing", f"device {state.value}")]
+
+
+def test_what_alarms_when_its_device_is_retired_ends_once(table: AlarmStore) -> None:
+    fact = DeviceChanged(device_id="device-1", device_class="smoke_detector", place=PLACE, state=LifeState.RETIRED)
+    retired = on_bus(envelope(fact, aggregate_id="device-1", aggregate_version=2, at=NOW, correlation_id="r-1"))
+    table.remember(DEVICE)
+    take(table, 300, active=True)
+    for _ in range(2):
+        assert on_device_changed.handler(sqs(retired), CONTEXT) == {"batchItemFailures": []}
+    assert not table.alarm(DEVICE, TERMS).active
+    assert [step.action for step in table.history("device-1", "smoke")] == ["raised", "cleared"]

@@ -9,38 +9,15 @@ from devices.commands import Registration, register_device, renew_credentials
 from devices.credentials import Credentials
 from devices.domain import ClassUnknown, Device, DeviceAbsent, SerialTaken
 from devices.store import DeviceStore
+from devices.telemetry_store import TelemetryStore
 from linli.access import Caller
-from linli.errors import Denied, KeyReused, PlaceAbsent, StaleVersion
+from linli.errors import Denied, KeyReused, PlaceAbsent
 from linli.facts import Place
 from tests.canary import serial
+from tests.fakes_iot import FakeIssuer
 from tests.support import NOW, OFFICER, PLACE, RESIDENT, WORKER, table_on_moto
 
 WANTED = Registration("water_meter", serial("1"), PLACE.room_id or "")
-
-
-class FakeIssuer:
-    """Certificates by number, of one device; the active ones connect."""
-
-    def __init__(self) -> None:
-        self.issued = 0
-        self.taken_back = 0
-        self.active: set[str] = set()
-
-    def issue(self, device_id: str) -> Credentials:
-        self.issued += 1
-        return Credentials(f"cert-{self.issued}", f"arn/cert-{self.issued}", "pem", "key")
-
-    def activate(self, credentials: Credentials) -> None:
-        self.active.add(credentials.certificate_id)
-
-    def revoke(self, credentials: Credentials) -> None:
-        self.active.discard(credentials.certificate_id)
-
-    def revoke_others(self, device_id: str, credentials: Credentials) -> None:
-        self.active &= {credentials.certificate_id}
-
-    def take_back(self, device_id: str, credentials: Credentials) -> None:
-        self.taken_back += 1
 
 
 @pytest.fixture
@@ -79,7 +56,7 @@ def outbox(store: DeviceStore) -> list[Any]:
 def test_credentials_are_handed_over_once_and_the_fact_carries_none(store: DeviceStore, issuer: Any) -> None:
     device, credentials = register(store, issuer)
     assert credentials is not None
-    assert issuer.active == {credentials.certificate_id}
+    assert issuer.active == {credentials.certificate.certificate_id}
     again, nothing = register(store, issuer)
     assert (again, nothing, issuer.issued) == (device, None, 1)
     rows = {row.fact["type"]: row.fact["data"] for row in outbox(store)}
@@ -124,13 +101,14 @@ def test_renewed_credentials_replace_the_old(store: DeviceStore, issuer: Any) ->
             actor=caller.acting(None),
             request_id="r-2",
             store=store,
+            states=TelemetryStore(),
             issuer=issuer,
             clock=lambda: NOW,
         )
 
     renewed, credentials = renew(OFFICER)
     assert credentials is not None
-    assert {renewed.certificate_id} == issuer.active == {credentials.certificate_id}
+    assert {renewed.certificate_id} == issuer.active == {credentials.certificate.certificate_id}
     assert renew(OFFICER)[1] is None
     with pytest.raises(Denied):
         renew(WORKER)
@@ -148,34 +126,3 @@ def test_a_registration_that_loses_the_race_leaves_nothing_behind(
     with pytest.raises(SerialTaken):
         register(store, issuer, key="key-0002")
     assert (issuer.issued, issuer.taken_back) == (2, 1)
-
-
-def test_of_two_renewals_at_once_the_later_one_counts(store: DeviceStore, issuer: Any) -> None:
-    device, _ = register(store, issuer)
-
-    def renew(key: str, issuer: Any) -> Credentials | None:
-        return renew_credentials(
-            device.device_id,
-            key=key,
-            actor=OFFICER.acting(None),
-            request_id="r-2",
-            store=store,
-            issuer=issuer,
-            clock=lambda: NOW,
-        )[1]
-
-    class Overtaken(FakeIssuer):
-        """Between the commit and the activation somebody else renews."""
-
-        def activate(self, credentials: Credentials) -> None:
-            assert renew("key-0008", issuer) is not None
-            issuer.activate(credentials)
-
-        def revoke(self, credentials: Credentials) -> None:
-            issuer.revoke(credentials)
-
-    overtaken = Overtaken()
-    overtaken.issued = 100
-    with pytest.raises(StaleVersion):
-        renew("key-0007", overtaken)
-    assert issuer.active == {store.device(device.device_id).certificate_id}

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from grid import api, on_device_registered
+from grid import api, on_device_changed
 from grid.commands import set_roster
 from grid.coordinates import Outline, Position
 from grid.domain import Community, Grid, Room, Roster, Stay, reorganise
@@ -45,7 +45,7 @@ def store(request: pytest.FixtureRequest) -> Iterator[Any]:
 
 def _loaded(store: Any) -> Any:
     assert load(store) > 0
-    store.put_device("device-1", ROOM.room_id)
+    store.put_device("device-1", ROOM.room_id, version=1)
     return store
 
 
@@ -135,11 +135,20 @@ def test_an_address_that_a_building_no_longer_has_leads_nowhere(store: Any) -> N
 
 def test_a_device_leads_to_its_place(store: Any) -> None:
     assert place_of_device("device-1", at=NOW, store=store).room_id == ROOM.room_id
-    store.put_device("device-2", f"{COMMUNITY}00099")
+    store.put_device("device-2", f"{COMMUNITY}00099", version=1)
     for device_id in ("device-2", "device-3"):
         with pytest.raises(PlaceAbsent) as refused:
             place_of_device(device_id, at=NOW, store=store)
         assert refused.value.field == "device_id"
+
+
+def test_the_newest_word_says_where_a_device_is_and_a_retired_one_is_nowhere(store: Any) -> None:
+    assert store.put_device("device-1", HOME.building_id, version=3)
+    assert not store.put_device("device-1", ROOM.room_id, version=2)
+    assert store.device_place("device-1") == HOME.building_id
+    assert store.put_device("device-1", None, version=4)
+    with pytest.raises(PlaceAbsent):
+        place_of_device("device-1", at=NOW, store=store)
 
 
 def test_after_a_merge_today_has_the_new_grid_and_yesterday_the_old(store: Any) -> None:
@@ -283,10 +292,29 @@ def test_a_registered_device_is_remembered_and_one_without_a_building_parked(row
 
     room = _registered("device-7", building_id=HOME.building_id, room_id=ROOM.room_id)
     hall = _registered("device-8", building_id=HOME.building_id)
-    answer = on_device_registered.handler(sqs(room, _registered("device-9"), hall, room), CONTEXT)
+    answer = on_device_changed.handler(sqs(room, _registered("device-9"), hall, room), CONTEXT)
     assert answer == {"batchItemFailures": []}
     assert [rows.device_place(f"device-{number}") for number in (7, 8, 9)] == [ROOM.room_id, HOME.building_id, None]
     assert [row.field for row in Parked.scan(Parked.pk.startswith("PARKED#"))] == ["place.building_id"]
+
+
+def test_a_moved_device_is_found_where_it_now_is_whatever_comes_last(rows: GridStore) -> None:
+    from devices.domain import LifeState
+    from devices.events import DeviceChanged
+
+    def changed(version: int, state: LifeState, **place: Any) -> str:
+        where = Place(path=PATH, grid_id=A.grid_id, building_id=HOME.building_id, **place)
+        fact = DeviceChanged(device_id="device-7", device_class="smoke_detector", place=where, state=state)
+        return on_bus(envelope(fact, aggregate_id="device-7", aggregate_version=version, at=NOW, correlation_id="t"))
+
+    moved, before = (
+        changed(2, LifeState.REVOKED, room_id=ROOM.room_id),
+        _registered("device-7", building_id=HOME.building_id),
+    )
+    on_device_changed.handler(sqs(moved, before), CONTEXT)
+    assert rows.device_place("device-7") == ROOM.room_id
+    on_device_changed.handler(sqs(changed(3, LifeState.RETIRED), moved), CONTEXT)
+    assert rows.device_place("device-7") is None
 
 
 def ask(caller: Caller, path: str = "", **query: str) -> tuple[int, dict[str, Any]]:

@@ -8,10 +8,10 @@ from typing import Any
 
 import boto3
 import pytest
+from alarms.on_device_registered import remember
 
 from alarms.commands import hear
 from alarms.domain import KnownDevice, event_said, event_terms
-from alarms.on_device_registered import remember
 from alarms.store import AlarmStore
 from devices.domain import Device
 from devices.events import DeviceRegistered

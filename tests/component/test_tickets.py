@@ -166,6 +166,25 @@ def test_an_alarm_after_its_ticket_was_closed_is_a_new_ticket(store: Any) -> Non
     assert again.ticket_id != ticket.ticket_id
 
 
+@pytest.mark.parametrize("clear_first", [True, False])
+def test_a_moved_detectors_alarm_is_a_new_ticket_and_the_old_one_can_end(store: Any, clear_first: bool) -> None:
+    old = raised(store)
+    assert old is not None
+    moved = PLACE.model_copy(update={"room_id": None})
+    again = replace(ALARM, alarm_id="alarm-2", version=3, place=moved)
+    if clear_first:
+        cleared(store)
+    new = raised(store, again)
+    assert new is not None
+    cleared(store)
+    assert raised(store, again) is None
+    assert (new.ticket_id != old.ticket_id, new.place, store.ticket(old.ticket_id).place) == (True, moved, PLACE)
+    sensors = [store.ticket(ticket.ticket_id).sensor for ticket in (old, new)]
+    assert [sensor.active for sensor in sensors if sensor] == [False, True]
+    cleared(store, version=4, alarm_id="alarm-2")
+    assert not store.ticket(new.ticket_id).sensor.active
+
+
 def test_a_clear_that_overtakes_its_alarm_leaves_a_ticket_whose_detector_is_quiet(store: Any) -> None:
     assert cleared(store, 2) is None
     ticket = raised(store)

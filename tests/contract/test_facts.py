@@ -92,6 +92,7 @@ def test_a_sample_fits_its_schema(path: Any) -> None:
 def test_every_subscription_was_found() -> None:
     assert {fact for _, fact, _ in SUBSCRIPTIONS} == {
         "DeviceRegistered",
+        "DeviceChanged",
         "AlarmRaised",
         "AlarmCleared",
         "DutyRosterChanged",
@@ -108,7 +109,7 @@ def test_every_version_of_a_fact_is_understood_by_its_subscribers(context: str, 
     with table_on_moto(context):
         if fact == "DeviceConditionChanged":
             registered = on_bus(Envelope.model_validate(sample("DeviceRegistered-v1.json")))
-            handler_of("alarms.on_device_registered.handler")(sqs(registered), CONTEXT)
+            handler_of("alarms.on_device_changed.handler")(sqs(registered), CONTEXT)
         assert handler_of(dotted)(sqs(*bodies, *bodies), CONTEXT) == {"batchItemFailures": []}
         module = importlib.import_module(dotted.rsplit(".", 1)[0])
         assert parked(getattr(module, "store", module)) == []

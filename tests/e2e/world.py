@@ -18,7 +18,7 @@ from infra.local.deploy import deployed
 from infra.local.process import write_json
 from infra.local.seed import BUILDINGS, GRIDS, Demonstration
 from tests.canary import serial
-from tests.support import ROOT
+from tests.support import ROOT, delivery
 
 ROOM = f"{BUILDINGS[0]}-1-0201"
 PATIENCE = 60.0
@@ -82,6 +82,12 @@ class World:
         today = datetime.now(UTC).astimezone().strftime("%Y%m%d")
         days = {today, (datetime.now(UTC) + timedelta(hours=8)).strftime("%Y%m%d")}
         return [row for day in days for row in self.rows(context, f"PARKED#{day}")]
+
+    def deliver(self, queue: str, device_id: str, message: Any) -> None:
+        """A device's message as its rule puts it on the queue."""
+        queues = self.linli.runtime.client("sqs")
+        url = queues.get_queue_url(QueueName=queue)["QueueUrl"]
+        queues.send_message(QueueUrl=url, MessageBody=delivery(device_id, message, at=datetime.now(UTC)))
 
     def tickets_of(self, device_id: str) -> list[dict[str, Any]]:
         found, cursor = [], None

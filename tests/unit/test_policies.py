@@ -24,6 +24,10 @@ ORACLE: dict[str, tuple[str, tuple[str, ...]]] = {
     "register_device": ("Place", ("duty_officer",)),
     "read_device": ("Device", STAFF),
     "issue_credentials": ("Device", ("duty_officer",)),
+    "move_device": ("Device", ("duty_officer",)),
+    "revoke_device": ("Device", ("duty_officer",)),
+    "retire_device": ("Device", ("duty_officer",)),
+    "list_grid_devices": ("Grid", STAFF),
     "appoint": ("Appointment", ("administrator",)),
 }
 ROLES = ("grid_worker", "duty_officer", "administrator")

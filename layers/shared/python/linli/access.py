@@ -12,6 +12,8 @@ from cedarpy import Decision, PolicySet, Schema, is_authorized
 from linli.errors import Absent, Denied, PostUnclear
 
 POLICIES = Path(__file__).parent / "policies"
+DIVISION_CUTS = (2, 4, 6, 9, 12)
+"""Digits of a division's code by level (GB/T 2260, GB/T 10114); a grid's id is its community's code and three more."""
 
 
 @dataclass(frozen=True)
@@ -113,6 +115,11 @@ class Actor:
             uid = {"type": "Resident", "id": self.subject}
             attributes = {"home": entity("Area", self.caller.home)} if self.caller.home else {}
         return uid, {"uid": uid, "attrs": attributes, "parents": []}
+
+
+def grid_resource(grid_id: str) -> Resource:
+    """A grid as what is acted upon; its id says what it lies in."""
+    return Resource("Grid", grid_id, [*(grid_id[:cut] for cut in DIVISION_CUTS), grid_id])
 
 
 def entity(type_: str, entity_id: str) -> dict[str, Any]:

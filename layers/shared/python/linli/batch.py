@@ -126,12 +126,13 @@ def _refusal(*, table: Table, source: str, log: Logger, clock: Clock) -> Callabl
     return refuse
 
 
-def read_fact(body: str, data: type[Data], *, version: int) -> tuple[Envelope, Data]:
-    """The fact named like `data` in an EventBridge message; Unreadable if it is another, or of another version."""
+def read_fact(body: str, *kinds: type[Data], version: int) -> tuple[Envelope, Data]:
+    """The fact named like one of `kinds` in an EventBridge message; Unreadable if it is none, or of another version."""
     fact = read_envelope(body)
-    if (fact.type, fact.version) != (data.__name__, version):
+    kind = next((one for one in kinds if (one.__name__, version) == (fact.type, fact.version)), None)
+    if kind is None:
         raise Unreadable("version", reason=f"{fact.type} v{fact.version}")
-    return fact, read(data, json.dumps(fact.data))
+    return fact, read(kind, json.dumps(fact.data))
 
 
 def read_envelope(body: str) -> Envelope:

@@ -183,6 +183,17 @@ class Table(CommandLog):
         except DoesNotExist:
             return None
 
+    def save_if(self, row: Row, condition: Condition) -> bool:
+        """Write the row if the condition holds for the one that is there; whether it was written."""
+        self.rows(type(row))
+        try:
+            row.save(condition=condition)
+        except PutError as error:
+            if error.cause_response_code == "ConditionalCheckFailedException":
+                return False
+            raise
+        return True
+
     def get_many(self, row: type[AnyRow], keys: Iterable[tuple[str, str]]) -> dict[tuple[str, str], AnyRow]:
         """Those of the rows that are there, read consistently, a hundred a request. Raises Unavailable."""
         found: dict[tuple[str, str], AnyRow] = {}
