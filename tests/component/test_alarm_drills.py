@@ -5,7 +5,8 @@ An alarm is judged as CloudWatch does: its statistic of what a period brought, a
 
 import json
 import statistics
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -14,21 +15,26 @@ import pytest
 from botocore.exceptions import EndpointConnectionError
 from cryptography.hazmat.primitives.asymmetric import rsa
 from jwt.algorithms import RSAAlgorithm
-from moto import mock_aws
 from ulid import ULID
 
 from alarms import on_device_event
 from alarms.domain import KnownDevice
 from alarms.events import AlarmRaised
 from alarms.store import AlarmStore
-from devices.credentials import CertificateIssuer
+from devices import count_certificates
+from devices.domain import Device
 from identity import authorizer
 from identity.tokens import Issuer, KeySet, KeysUnreachable, Refused, Verifier
 from linli.clock import iso, utc_now
+from linli.commands import command
 from linli.facts import envelope
-from linli.metrics import Metric, emit
+from linli.metrics import Metric
+from linli.table import Step
+from linli.wake import Answer, Wake
 from tests.support import CONTEXT, NOW, PLACE, delivery, emitted, on_bus, sqs, table_on_moto, template
 from tickets import on_alarm_raised
+from timers.domain import SHARDS, bucket
+from timers.messages import DueMinute
 
 RESOURCES = template("observability")["Resources"].values()
 ALARMS = {
@@ -48,7 +54,7 @@ def rings(name: str, values: list[float]) -> bool:
     """Whether a period with these values is a breach of the alarm."""
     alarm = ALARMS[name]
     if not values:
-        return bool(alarm["TreatMissingData"] == "breaching")
+        return alarm["TreatMissingData"] == "breaching" or "InsufficientDataActions" in alarm
     seen = STATISTICS[alarm.get("ExtendedStatistic") or alarm["Statistic"]](values)
     below, above = seen < alarm["Threshold"], seen > alarm["Threshold"]
     return {"GreaterThanThreshold": above, "LessThanThreshold": below}[alarm["ComparisonOperator"]]
@@ -198,8 +204,12 @@ def test_rows_the_stream_missed_are_counted_and_gone_after_one_sweep(
     assert (values, rings("outbox-age", values)) == ([0], False)
 
 
-def test_a_sweeper_that_does_not_run_rings_and_so_does_no_other_silence() -> None:
-    assert [name for name, alarm in ALARMS.items() if "Metrics" not in alarm and rings(name, [])] == ["outbox-age"]
+def test_a_sweeper_a_clock_or_a_count_that_does_not_run_is_told_and_no_other_silence_is() -> None:
+    assert [name for name, alarm in ALARMS.items() if "Metrics" not in alarm and rings(name, [])] == [
+        "outbox-age",
+        "timers-late",
+        "certificates-expiring",
+    ]
 
 
 def unreachable() -> dict[str, Any]:
@@ -241,24 +251,42 @@ def test_a_refusal_by_the_key_set_is_no_failure_of_the_issuer(capsys: pytest.Cap
     assert emitted(capsys.readouterr().out) == []
 
 
-def test_certificates_that_live_a_year_or_more_ring_nothing_and_shorter_ones_do(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+@pytest.mark.parametrize(("ends_in", "counted"), [(31, False), (29, True), (-40, True)])
+def test_a_certificate_its_device_let_come_to_its_end_rings(
+    capsys: pytest.CaptureFixture[str], ends_in: int, counted: bool
 ) -> None:
-    monkeypatch.setenv("DEVICE_POLICY", "linli-device")
-    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
-        monkeypatch.setenv(name, "testing")
+    device = Device("device-1", "smoke_detector", "SN-1", PLACE, NOW, "certificate-1")
+    with table_on_moto("devices"):
+        for number, days in enumerate((ends_in, 700)):
+            one = replace(device, device_id=f"device-{number}", serial=f"SN-{number}")
+            one = replace(one, certificate_expires_at=utc_now() + timedelta(days=days))
+            done = Step("register", NOW, "officer-1", "r")
+            count_certificates.store.add(one, step=done, command=command("register", one.device_id), facts=[])
+        count_certificates.handler({}, CONTEXT)
+    values = heard("certificates-expiring", capsys.readouterr().out)
+    assert (values, rings("certificates-expiring", values)) == ([int(counted)], counted)
+
+
+@pytest.mark.parametrize(("behind", "late"), [(timedelta(), False), (timedelta(minutes=5), True)])
+def test_wakes_that_were_carried_out_late_ring(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], behind: timedelta, late: bool
+) -> None:
+    class Owner:
+        def wake(self, wakes: Sequence[Wake], *, at: datetime) -> list[Answer]:
+            return [Answer(one, None) for one in wakes]
+
     monkeypatch.setenv("AWS_DEFAULT_REGION", "cn-north-1")
-    with mock_aws():
-        boto3.client("iot").create_policy(policyName="linli-device", policyDocument="{}")
-        CertificateIssuer().issue("device-1")
-    values = heard("certificates-expiring-issued", capsys.readouterr().out)
-    assert values == [365]
-    assert not rings("certificates-expiring-issued", values)
-    assert rings("certificates-expiring-issued", [*values, 364])
+    monkeypatch.setenv("WAKE_OWNERS", "alarms=linli-alarms-on-wake")
+    with table_on_moto("timers"):
+        from timers import on_minute  # its clients want a region
 
-
-def test_a_metric_is_named_by_its_context_alone(capsys: pytest.CaptureFixture[str]) -> None:
-    emit(Metric.TIMERS_LATE, 300, context="timers")
-    output = capsys.readouterr().out
-    assert emitted(output) == [("Linli/linli", "TimersLateSeconds", 300, {"context": "timers"})]
-    assert rings("timers-late", heard("timers-late", output))
+        monkeypatch.setattr(on_minute, "invoked_owners", lambda *_: {"alarms": Owner()})
+        due = utc_now() - behind
+        on_minute.wake_store.cache_clear()
+        wake = Wake("alarms", "device-1#open", 100, 3, due, "warning")
+        on_minute.wake_store().add([wake], now=due)
+        body = DueMinute(minute=bucket(wake, now=due), shards=list(range(SHARDS))).model_dump_json()
+        on_minute.handler(sqs(body), CONTEXT)
+    (seconds,) = heard("timers-late", capsys.readouterr().out)
+    assert rings("timers-late", [seconds]) is late
+    assert seconds >= behind.total_seconds()

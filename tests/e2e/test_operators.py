@@ -86,10 +86,12 @@ def test_the_sweeper_the_certificates_and_both_halves_of_a_ticket_are_measured(w
     with world.device(device_id) as detector:
         detector.event("smoke", "active")
         world.ticket_of(device_id)
+    world.linli.runtime.client("lambda").invoke(FunctionName="linli-devices-count-certificates", Payload=b"{}")
     expected = {
-        "devices-api": ({Metric.CERTIFICATE_LIFE}, "certificates-expiring-issued"),
+        "devices-count-certificates": ({Metric.CERTIFICATES_EXPIRING}, "certificates-expiring"),
         "alarms-on-device-event": ({Metric.ALARM_DELAY}, "ticket-p95-alarm"),
         "tickets-on-alarm-raised": ({Metric.TICKET_DELAY}, "ticket-p95-ticket"),
+        "timers-on-minute": ({Metric.TIMERS_LATE}, "timers-late"),
         "relay-sweep": ({Metric.OUTBOX_OLDEST, Metric.OUTBOX_MISSED}, "outbox-age"),
     }
     for group, (metrics, alarm) in expected.items():

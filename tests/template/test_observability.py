@@ -100,7 +100,8 @@ def test_an_alarm_says_what_is_seen_what_to_do_and_tells_somebody(name: str) -> 
     assert name == anchor or name.startswith(f"{anchor}-")
     assert len(alarm["AlarmDescription"]) <= 1024
     assert alarm["AlarmActions"] == ["Topic"]
-    assert alarm["TreatMissingData"] in {"breaching", "notBreaching"}
+    silence_is_told = {"breaching": [], "notBreaching": [], "missing": ["Topic"]}
+    assert alarm.get("InsufficientDataActions", []) == silence_is_told[alarm["TreatMissingData"]]
 
 
 def test_every_alarm_has_its_section_in_the_runbook_and_every_section_its_alarm() -> None:
@@ -128,8 +129,7 @@ def test_the_commands_of_the_runbook_are_such_and_name_what_exists() -> None:
         assert asked <= known | {"query", "output"}, command
     groups = {item["LogGroupName"] for _, item in resources("AWS::Logs::LogGroup")}
     named_groups = set(re.findall(r"/linli/linli/([a-z-]+[a-z])", runbook))
-    here = {name for name in named_groups if "timers" in TEMPLATES or not name.startswith("timers-")}
-    assert here and {f"/linli/${{Prefix}}/{name}" for name in here} <= groups
+    assert named_groups and {f"/linli/${{Prefix}}/{name}" for name in named_groups} <= groups
     targets = set(re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(encoding="utf-8"), re.MULTILINE))
     assert set(re.findall(r"`make ([a-z-]+)", runbook)) - {"redrive"} <= targets
 
@@ -231,7 +231,7 @@ def test_metrics_go_through_the_kernel_into_the_deployments_own_namespace() -> N
         variables = TEMPLATES[context]["Globals"]["Function"]["Environment"]["Variables"]
         assert variables["POWERTOOLS_METRICS_NAMESPACE"] == NAMESPACE, context
     spaces = {space for space, _, _ in ALL_WATCHED}
-    assert spaces == {NAMESPACE, "AWS/SQS", "AWS/Lambda", "AWS/DynamoDB", "AWS/IoT"}
+    assert spaces == {NAMESPACE, "AWS/SQS", "AWS/Lambda", "AWS/DynamoDB"}
 
 
 def test_the_filter_on_the_access_log_asks_for_fields_that_are_logged() -> None:
@@ -244,12 +244,7 @@ def test_the_filter_on_the_access_log_asks_for_fields_that_are_logged() -> None:
 def test_the_dashboard_shows_every_alarm_and_only_metrics_and_logs_that_exist() -> None:
     widgets = json.loads(re.sub(r"\$\{([\w:]+)\}", r"<\1>", DASHBOARD))["widgets"]
     (status,) = [one["properties"]["alarms"] for one in widgets if one["type"] == "alarm"]
-    unconditional = {
-        item["Properties"]["AlarmName"].removeprefix("${Prefix}-")
-        for item in alarm_resources().values()
-        if item.get("Condition") != "AuditsCertificates"
-    }
-    assert {arn.rpartition(":<Prefix>-")[2] for arn in status} == unconditional
+    assert {arn.rpartition(":<Prefix>-")[2] for arn in status} == set(ALARMS)
     shown = re.findall(r'\["Linli/\$\{Prefix\}", "(\w+)"(?:, "context", "(\w+)")?', DASHBOARD)
     assert set(shown) <= EMITTED | {(name, "") for name in FILTERED}
     groups = {item["LogGroupName"] for _, item in resources("AWS::Logs::LogGroup")}

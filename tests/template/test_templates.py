@@ -29,7 +29,6 @@ UNTAGGABLE = {
     "AWS::Cognito::UserPoolDomain",
     "AWS::Glue::Database",
     "AWS::Glue::Table",
-    "AWS::IoT::AccountAuditConfiguration",
     "AWS::Lambda::EventInvokeConfig",
     "AWS::Lambda::LayerVersion",
     "AWS::Lambda::Permission",
@@ -211,7 +210,7 @@ def test_no_role_may_more_than_its_statements_and_its_log(context: str) -> None:
     for name, item in TRANSLATED[context].items():
         if item["Type"] == "AWS::IAM::Role":
             managed = [re.findall(r"\w+", str(arn))[-1] for arn in item["Properties"].get("ManagedPolicyArns", [])]
-            assert set(managed) <= {"AWSLambdaBasicExecutionRole", "AWSIoTDeviceDefenderAudit"}, name
+            assert set(managed) <= {"AWSLambdaBasicExecutionRole"}, name
 
 
 @pytest.mark.parametrize("context", sorted(TRANSLATED))

@@ -24,7 +24,7 @@ class Metric(StrEnum):
     TIMERS_LATE = "TimersLateSeconds"
     ALARM_DELAY = "AlarmDelaySeconds"
     TICKET_DELAY = "TicketDelaySeconds"
-    CERTIFICATE_LIFE = "CertificateLifeDays"
+    CERTIFICATES_EXPIRING = "CertificatesExpiring"
 
 
 def emit(metric: Metric, value: float, *, context: str, **about: str) -> None:
