@@ -2,7 +2,8 @@
 
 The demonstration is played, and tickets are left in every state a ticket may wait in. Recorded into
 `tests/upgrade/<version>.jsonl.gz`: one line about the recording, one for each row, one for each answer. Left out are the
-divisions and rooms that nothing else names, or the file would be a hundred times as large. All of it is synthetic.
+divisions and rooms that nothing else names, or the file would be a hundred times as large. All of it is synthetic; so a
+data key's row is recorded with the key itself, to be wrapped anew under the key of the deployment that reads it.
 """
 
 import base64
@@ -147,7 +148,22 @@ def _rows(demonstration: Demonstration) -> list[Line]:
     named = {*re.findall(r"[0-9]{17}-[0-9]{1,3}-[0-9]{3,5}", text), *re.findall(r"\b[0-9]{2,12}\b", text)}
     kept += [(name, item) for name, item in bulky if _name(item) in named]
     lines = [{"table": name, "item": json.loads(json.dumps(item, default=_encoded))} for name, item in kept]
+    kms = demonstration.runtime.client("kms")
+    for line in lines:
+        if line["item"]["pk"]["S"].startswith("DEK#"):
+            line["data_key"] = _encoded(_unwrapped(line["item"], kms))
     return sorted(lines, key=lambda line: (line["table"], line["item"]["pk"]["S"], line["item"]["sk"]["S"]))
+
+
+def key_context(item: Line) -> dict[str, str]:
+    """What the data key of a row is wrapped with."""
+    _, personal_class, name = item["pk"]["S"].split("#")
+    return {"division6": name[:6], "class": personal_class}
+
+
+def _unwrapped(item: Line, kms: Any) -> bytes:
+    wrapped = base64.b64decode(item["wrapped"]["B"])
+    return bytes(kms.decrypt(CiphertextBlob=wrapped, EncryptionContext=key_context(item))["Plaintext"])
 
 
 def _is_bulk(item: Line) -> bool:
@@ -192,6 +208,10 @@ def _read(client: Client, path: str) -> Any:
 
 def main() -> int:
     path = FOLDER / f"v{version()}.jsonl.gz"
+    if path.exists():
+        sys.exit(
+            f"  {path.relative_to(ROOT)} 已存在，请先修改版本号 / is there: raise the version in pyproject.toml first"
+        )
     try:
         with live() as (runtime, outputs):
             lines = record(Demonstration(runtime, outputs), path)
