@@ -7,10 +7,10 @@ from datetime import timedelta
 from typing import Any
 
 import boto3
-from alarms.on_device_registered import remember
 
 from alarms.commands import hear
 from alarms.domain import KnownDevice, event_said, event_terms
+from alarms.on_device_changed import remember
 from alarms.store import AlarmStore
 from devices.domain import Device
 from devices.events import DeviceRegistered
@@ -28,7 +28,12 @@ from tickets.on_alarm_cleared import on_alarm_cleared
 from tickets.on_alarm_raised import on_alarm_raised
 from tickets.store import TicketStore
 
-CONSUMERS = {"AlarmRaised": on_alarm_raised, "AlarmCleared": on_alarm_cleared, "DeviceRegistered": remember}
+CONSUMERS = {
+    "AlarmRaised": on_alarm_raised,
+    "AlarmCleared": on_alarm_cleared,
+    "DeviceChanged": remember,
+    "DeviceRegistered": remember,
+}
 SMOKE = event_terms("smoke_detector", "smoke")
 SEALS = FakeSeals()
 Item = dict[str, Any]

@@ -26,7 +26,7 @@ from alarms.domain import Alarm, KnownDevice, Moment, alarm_terms
 from alarms.events import AlarmCleared, AlarmRaised
 from alarms.store import AlarmStore
 from devices.domain import Device
-from devices.events import DeviceRegistered
+from devices.events import DeviceChanged
 from devices.store import DeviceStore
 from infra.local.admin import outputs_in_use
 from linli.clock import new_id, utc_now
@@ -88,8 +88,13 @@ class Agreement:
 
     def _introduce(self, device: Device) -> None:
         at = utc_now()
-        said = DeviceRegistered(device_id=device.device_id, device_class=device.device_class, place=device.place)
-        fact = envelope(said, aggregate_id=device.device_id, aggregate_version=1, at=at, correlation_id=new_id(at))
+        said = DeviceChanged(
+            device_id=device.device_id, device_class=device.device_class, place=device.place, state=device.state
+        )
+        version = device.version
+        fact = envelope(
+            said, aggregate_id=device.device_id, aggregate_version=version, at=at, correlation_id=new_id(at)
+        )
         self._devices.table.commit([], at=at, facts=[fact])
 
     def _alarm(self, device: KnownDevice, alarm_type: str) -> Iterator[Finding]:

@@ -7,7 +7,7 @@ from typing import Any
 
 import boto3
 
-from alarms import on_device_event, on_device_registered
+from alarms import on_device_changed, on_device_event
 from devices.events import DeviceRegistered
 from grid.events import DutyRosterChanged, ShiftData
 from linli.access import Caller, Post
@@ -57,7 +57,7 @@ class Town:
         device = f"device-{self._devices:06d}"
         registered = DeviceRegistered(device_id=device, device_class="smoke_detector", place=place)
         self._told(on_duty_roster_changed.handler, roster, place.grid_id)
-        self._told(on_device_registered.handler, registered, device)
+        self._told(on_device_changed.handler, registered, device)
         return device
 
     def live(self, device: str, place: Place) -> None:
