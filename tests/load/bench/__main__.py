@@ -7,7 +7,7 @@ from pathlib import Path
 
 from linli.clock import BEIJING, utc_now
 from tests.e2e.world import World, demonstration
-from tests.load.bench import lives, reads, through
+from tests.load.bench import ingest, lives, reads, through
 from tests.load.bench.ground import Ratio, tables
 from tests.support import ROOT
 from tickets.store import TicketStore
@@ -37,6 +37,9 @@ def main() -> None:
         secret = runtime.client("secretsmanager").create_secret(Name="bench", SecretString="x" * 64)
         os.environ |= {"CURSOR_SECRET": secret["ARN"], "BUS_NAME": "linli"}
         parts.append(table("Reading", "what|ours ÷ other|ratio|goal", [*map(ratio, reads.measure(TicketStore()))]))
+        understood, lines = ingest.measure()
+        parts.append(table("Telemetry", "what|ours ÷ other|ratio|goal", [ratio(understood)]))
+        parts.append(table("Telemetry, counted", "what|figure|of which", lines))
         parts.append(table("A ticket's life", "what|figure|of which", lives.measure()))
     with tempfile.TemporaryDirectory() as folder, demonstration(Path(folder)) as running:
         parts.append(table("Through everything", "what|median or ratio|beside", through.measure(World(running))))
