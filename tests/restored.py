@@ -90,7 +90,7 @@ class World:
         said = DeviceRegistered(device_id=name, device_class="smoke_detector", place=PLACE)
         fact = envelope(said, aggregate_id=name, aggregate_version=1, at=NOW, correlation_id="r")
         step = Step("register", NOW, "officer", "r")
-        self.devices.add(device, step=step, command=command("register", name), fact=fact)
+        self.devices.add(device, step=step, command=command("register", name), facts=[fact])
         self.relay()
         return name
 
