@@ -12,6 +12,7 @@ from alarms.commands import hear
 from alarms.domain import KnownDevice, event_said, event_terms
 from alarms.on_device_changed import remember
 from alarms.store import AlarmStore
+from devices.commands import changed
 from devices.domain import Device
 from devices.events import DeviceRegistered
 from devices.store import DeviceStore
@@ -93,6 +94,14 @@ class World:
         self.devices.add(device, step=step, command=command("register", name), facts=[fact])
         self.relay()
         return name
+
+    def retire(self, device_id: str) -> None:
+        """Its alarms end with it."""
+        device = self.devices.device(device_id).after("retire")
+        step = Step("retire", utc_now(), "officer", "r", state=device.state.value)
+        fact = changed(device, at=step.at, correlation_id="r")
+        self.devices.save(device, step=step, command=command("retire", device_id), facts=[fact])
+        self.relay()
 
     def smoke(self, device_id: str, *, active: bool, relay: bool = True) -> None:
         self.said += 1

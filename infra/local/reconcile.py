@@ -25,8 +25,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from alarms.domain import Alarm, KnownDevice, Moment, alarm_terms
 from alarms.events import AlarmCleared, AlarmRaised
 from alarms.store import AlarmStore
+from devices.commands import changed
 from devices.domain import Device
-from devices.events import DeviceChanged
 from devices.store import DeviceStore
 from infra.local.admin import outputs_in_use
 from linli.clock import new_id, utc_now
@@ -82,20 +82,16 @@ class Agreement:
             yield pk, list(group)
 
     def _device(self, device_id: str) -> Iterator[Finding]:
-        if self._alarms.device(device_id) is None:
-            device = self._devices.device(device_id)
+        device, known = self._devices.device(device_id), self._alarms.device(device_id)
+        if known is None:
             yield Finding("device-unknown-to-alarms", device_id, lambda: self._introduce(device))
+        elif known.version < device.version and (known.state, known.place) != (device.state.value, device.place):
+            yield Finding("device-otherwise-than-known", device_id, lambda: self._introduce(device))
 
     def _introduce(self, device: Device) -> None:
+        """As it now is; one that is retired is told too, so that what still alarms of it ends."""
         at = utc_now()
-        said = DeviceChanged(
-            device_id=device.device_id, device_class=device.device_class, place=device.place, state=device.state
-        )
-        version = device.version
-        fact = envelope(
-            said, aggregate_id=device.device_id, aggregate_version=version, at=at, correlation_id=new_id(at)
-        )
-        self._devices.table.commit([], at=at, facts=[fact])
+        self._devices.table.commit([], at=at, facts=[changed(device, at=at, correlation_id=new_id(at))])
 
     def _alarm(self, device: KnownDevice, alarm_type: str) -> Iterator[Finding]:
         terms = alarm_terms(device.device_class, alarm_type)

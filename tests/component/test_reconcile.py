@@ -86,6 +86,17 @@ def device_registered_after(world: World) -> None:
     world.restore("alarms", before)
 
 
+def device_retired_after(world: World) -> None:
+    before = world.rows("alarms")
+    world.retire("alarming")
+    world.restore("alarms", before)
+
+
+def retired_device_unknown(world: World) -> None:
+    world.retire("quiet")
+    world.drop("alarms", "DEVICE#quiet", "D")
+
+
 def detectors_row_forgot_its_ticket(world: World) -> None:
     row = world.row("tickets", "SENSOR#alarming#smoke", "S")
     world.put("tickets", {name: value for name, value in row.items() if name != "ticket_id"})
@@ -169,6 +180,8 @@ PLANTED: dict[Callable[[World], None], tuple[list[str], list[str]]] = {
     alarms_restored_to_before: (["alarm-behind-what-was-heard"] * 2, []),
     alarms_went_on_after_their_restore: (["alarm-otherwise-than-heard"], []),
     device_registered_after: (["device-unknown-to-alarms"], []),
+    device_retired_after: (["alarm-behind-what-was-heard", "device-otherwise-than-known"], []),
+    retired_device_unknown: (["device-unknown-to-alarms"], []),
     detectors_row_forgot_its_ticket: (["sensor-behind-its-ticket"], []),
     ticket_row_gone: (["alarm-without-its-ticket", "sensor-without-its-ticket", "ticket-lost"], ["ticket-lost"]),
     step_gone: (["step-lost"], []),
@@ -210,6 +223,19 @@ def test_after_alarms_were_restored_the_detectors_next_word_is_heard(world: Worl
     assert not world.ticket_of("quiet").sensor.active  # type: ignore[union-attr]
     world.smoke("alarming", active=True)
     assert world.ticket_of("alarming").sensor.active  # type: ignore[union-attr]
+    assert world.found() == []
+
+
+def test_a_retirement_that_was_forgotten_is_told_and_ends_what_still_alarmed(world: World) -> None:
+    before = [world.rows(context) for context in ("alarms", "tickets")]
+    world.retire("alarming")
+    for context, items in zip(("alarms", "tickets"), before, strict=True):
+        world.restore(context, items)
+    assert world.mend() == ["device-otherwise-than-known"]
+    known = world.alarms.device("alarming")
+    assert known is not None
+    assert (known.state, known.version) == ("retired", 2)
+    assert not world.ticket_of("alarming").sensor.active  # type: ignore[union-attr]
     assert world.found() == []
 
 
