@@ -13,7 +13,6 @@ from linli.log import logger
 
 log = logger("alarms")
 store = AlarmStore()
-SOURCE = "DeviceConditionChanged"
 
 
 class DeviceConditionChanged(BaseModel):
@@ -25,7 +24,7 @@ class DeviceConditionChanged(BaseModel):
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    return consume(event, context, take_change, table=store.table, source=SOURCE, log=log, clock=utc_now)
+    return consume(event, context, take_change, table=store.table, source="ConditionChanged", log=log, clock=utc_now)
 
 
 def take_change(body: str) -> None:

@@ -21,6 +21,7 @@ from pynamodb.attributes import BooleanAttribute, JSONAttribute, NumberAttribute
 from pynamodb.indexes import GlobalSecondaryIndex, IncludeProjection
 
 from devices.domain import Certificate, Device, DeviceAbsent, LifeState, Offer, SerialTaken
+from devices.versions import UPCASTS
 from linli.clock import iso
 from linli.commands import Command
 from linli.errors import StaleVersion
@@ -40,6 +41,8 @@ class ListIndex(GlobalSecondaryIndex[Any]):
 class DevicesRow(Row):
     class Meta(TableMeta):
         table_name = TableName("DEVICES_TABLE")
+
+    upcasts = UPCASTS
 
     by_list = ListIndex()
 

@@ -22,23 +22,24 @@ from devices.figures import Figures, Hours
 from devices.history import Kept
 from devices.state import Condition, DeviceState, Presence
 from devices.store import DeviceRow, DevicesRow
+from devices.versions import UPCASTS
 from linli.clock import iso
 from linli.errors import Unreadable
 from linli.facts import Envelope
 from linli.table import Put, Table
+from linli.versions import current
 
 ITEM_LIMIT = 390 * 1024
 """Bytes of readings a row may hold; DynamoDB takes 400 KB an item."""
 
 
 class StateRow(DevicesRow):
-    """Rows of version 1 had the last reading only."""
+    """One without `revision` was written in version 1, and knows the last reading only."""
 
-    v = NumberAttribute(default=2)
+    v = NumberAttribute(default=current("state", UPCASTS))
     at = UnicodeAttribute(null=True)
     seq = NumberAttribute(null=True)
     values = JSONAttribute(null=True)
-    received_at = UnicodeAttribute(null=True)
     device_class = UnicodeAttribute(null=True)
     heard_at = UnicodeAttribute(null=True)
     conditions = JSONAttribute(null=True)
@@ -214,7 +215,7 @@ def _state(device_id: str, row: StateRow) -> DeviceState:
 
 def _first_state(device_id: str, registered: DeviceRow, row: StateRow | None) -> DeviceState:
     """Of a device that has said nothing yet, or whose row is of version 1."""
-    heard_at = row.received_at if row and row.received_at else registered.registered_at
+    heard_at = row.heard_at if row else registered.registered_at
     last = _last(row) if row else None
     return DeviceState(device_id, registered.device_class, datetime.fromisoformat(heard_at), last)
 

@@ -30,7 +30,7 @@ class DeviceChanged(DeviceRegistered):
 
 @log.inject_lambda_context
 def handler(event: dict[str, Any], context: Any) -> dict[str, Any]:
-    return consume(event, context, remember, table=store.table, source="DeviceChanged", log=log, clock=utc_now)
+    return consume(event, context, remember, table=store.table, source="DeviceRegistered", log=log, clock=utc_now)
 
 
 def remember(body: str) -> None:

@@ -19,6 +19,14 @@ BATCH = 10
 BATCH_BYTES = 256 * 1024
 """What one SendMessageBatch takes, in messages and together in bytes."""
 SUMMARY = "sk, #source, #reason, #field, parked_at, sha256, #size, replayed_at, replayed_by"
+FACTS = {
+    "ConditionChanged": ("DeviceConditionChanged",),
+    "DeviceRegistered": ("DeviceRegistered", "DeviceChanged"),
+    "WakeWanted": ("AlarmWakeWanted", "DeviceWakeWanted"),
+}
+"""What is heard on the queue of a source that is not the one fact of its name."""
+PAGES = {"minutes": "functions/timers/messages.py", "presence": "events/samples/mqtt-presence-v1.json"}
+"""Who speaks is not a device."""
 NAMES = {"#source": "source", "#reason": "reason", "#field": "field", "#size": "size"}
 
 
@@ -75,14 +83,16 @@ class Replayed:
 
 
 def queue_name(prefix: str, context: str, source: str) -> str:
-    """The queue a `source` of `consume` is read from: of a rule by its name, of a fact with `on-` before it."""
+    """The queue a `source` of `consume` is read from: of a rule by its name, of facts with `on-` before it."""
     words = re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "-", source).replace("_", "-").lower()
     return f"{prefix}-{context}-{'on-' if source[0].isupper() else ''}{words}"
 
 
-def contract(source: str) -> str:
-    """The page that says what such a message must look like."""
-    return f"events/schemas/{source}-v1.json" if source[0].isupper() else "docs/device.md"
+def contracts(source: str) -> list[str]:
+    """The pages that say what such a message must look like."""
+    if source[0].isupper():
+        return [f"events/schemas/{fact}-v1.json" for fact in FACTS.get(source, (source,))]
+    return [PAGES.get(source, "docs/device.md")]
 
 
 class ParkedMessages:

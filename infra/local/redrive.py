@@ -23,7 +23,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.local.admin import account_is_meant, account_outputs, local_outputs
 from infra.local.deadletters import dead_letters, redrive
-from infra.local.parked import Message, ParkedMessages, Queues, Replayed, Wanted, contract, queue_name, replay
+from infra.local.parked import Message, ParkedMessages, Queues, Replayed, Wanted, contracts, queue_name, replay
 from linli.clock import Clock, beijing_day, utc_now
 
 DAYS = 14
@@ -99,7 +99,7 @@ def explain(deployment: Deployment, options: argparse.Namespace) -> int:
         ("停放时间 / parked at", message.parked_at),
         ("大小 / size", f"{message.size}{' (过大，未全部保留 / too large, cut)' if message.body is None else ''}"),
         ("sha256", message.sha256),
-        ("应符合 / expected", contract(message.source)),
+        ("应符合 / expected", ", ".join(contracts(message.source))),
         ("重放 / replayed", replayed),
         ("队列 / queue", queue_name(deployment.queues.prefix, message.context, message.source)),
     ):

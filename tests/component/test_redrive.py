@@ -1,8 +1,10 @@
 """Parked messages and dead letters, as the operator lists, explains and puts them back."""
 
+import importlib
 import json
 from collections.abc import Iterator
 from contextlib import ExitStack
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -21,21 +23,24 @@ from tests.support import CONTEXT, NOW, PLACE, delivery, sqs, table_on_moto
 DAY = beijing_day(NOW)
 LATER = NOW + timedelta(hours=1)
 CANARY = "居民甲 13900001234"
+CONTEXTS = ("alarms", "devices", "timers")
 QUEUES = [
     "linli-alarms-device-events", "linli-alarms-device-events-dead", "linli-alarms-on-device-registered",
     "linli-devices-telemetry", "linli-devices-telemetry-dead", "linli-relay-dead",
+    "linli-alarms-on-condition-changed", "linli-devices-presence", "linli-devices-requests",
+    "linli-timers-on-wake-wanted", "linli-timers-minutes",
 ]  # fmt: skip
 
 
 @pytest.fixture
 def deployment() -> Iterator[Deployment]:
     with ExitStack() as stack:
-        stack.enter_context(table_on_moto("alarms"))
-        stack.enter_context(table_on_moto("devices"))
+        for context in CONTEXTS:
+            stack.enter_context(table_on_moto(context))
         for name in QUEUES:
             boto3.client("sqs").create_queue(QueueName=name)
         client = boto3.client("dynamodb")
-        tables = [ParkedMessages(context, f"linli-{context}", client) for context in ("alarms", "devices")]
+        tables = [ParkedMessages(context, f"linli-{context}", client) for context in CONTEXTS]
         yield Deployment(tables, Queues("linli", boto3.client("sqs")), "operator-1", lambda: LATER)
 
 
@@ -123,6 +128,43 @@ def test_a_message_whose_cause_was_mended_has_its_effect_once(deployment: Deploy
 
 def parked_row() -> Any:
     return on_device_event.store.table._parked
+
+
+@pytest.mark.parametrize(
+    ("module", "source", "queue", "page"),
+    [
+        (
+            "alarms.on_condition_changed",
+            "ConditionChanged",
+            "linli-alarms-on-condition-changed",
+            "DeviceConditionChanged-v1",
+        ),
+        ("alarms.on_device_changed", "DeviceRegistered", "linli-alarms-on-device-registered", "DeviceChanged-v1.json"),
+        ("devices.on_telemetry", "telemetry", "linli-devices-telemetry", "docs/device.md"),
+        ("devices.on_presence", "presence", "linli-devices-presence", "mqtt-presence-v1.json"),
+        ("devices.on_device_request", "requests", "linli-devices-requests", "docs/device.md"),
+        ("timers.on_wake_wanted", "WakeWanted", "linli-timers-on-wake-wanted", "AlarmWakeWanted-v1.json"),
+        ("timers.on_minute", "minutes", "linli-timers-minutes", "functions/timers/messages.py"),
+    ],
+)
+def test_what_a_function_parked_is_listed_explained_and_goes_back_to_its_own_queue(
+    deployment: Deployment, module: str, source: str, queue: str, page: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    deployment = replace(
+        deployment, clock=lambda: utc_now() + timedelta(seconds=5)
+    )  # the handlers' clock is the machine's
+    event = sqs("garbage")
+    assert importlib.import_module(module).handler(event, CONTEXT) == {"batchItemFailures": []}
+    message_id = event["Records"][0]["messageId"]
+    context = queue.split("-")[1]
+    assert run(deployment, "list", "--context", context, "--source", source) == 0
+    assert message_id in capsys.readouterr().out
+    assert run(deployment, "explain", message_id) == 0
+    said = capsys.readouterr().out
+    assert page in said
+    assert queue in said
+    assert run(deployment, "replay", "--context", context, "--source", source) == 0
+    assert waiting(deployment, queue) == ["garbage"]
 
 
 def test_a_message_that_fails_again_is_parked_under_its_new_id(deployment: Deployment) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pynamodb.attributes import UnicodeAttribute
 
 from devices import on_telemetry
 from devices.domain import Device, Reading
@@ -398,6 +399,7 @@ def test_a_row_the_table_left_unprocessed_is_tried_again_and_then_comes_again(
 def test_a_state_row_of_the_first_version_is_read_and_written_anew(table: RealStore) -> None:
     class OldState(StateRow):
         Meta = StateRow.Meta
+        received_at = UnicodeAttribute()
 
     old = OldState(
         f"THING#{METER.device_id}", "STATE", v=1, at=iso(NOW), seq=7, values={"flow": 2.0}, received_at=iso(NOW)

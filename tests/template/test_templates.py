@@ -13,7 +13,7 @@ from samtranslator.parser.parser import Parser
 from samtranslator.translator.translator import Translator
 from samtranslator.yaml_helper import yaml_parse
 
-from infra.local.parked import contract, queue_name
+from infra.local.parked import contracts, queue_name
 from infra.local.translate import Region, located
 from linli.deviceclass import class_names, device_class
 from tests.support import ROOT
@@ -321,7 +321,22 @@ def test_a_parked_message_finds_its_queue_and_its_contract() -> None:
     assert {
         (context, module, queue_name("${Prefix}", context, source)) for context, module, source in sources()
     } == read
-    assert all((ROOT / contract(source)).exists() for _, _, source in sources())
+    assert all((ROOT / page).exists() for _, _, source in sources() for page in contracts(source))
+
+
+def test_a_parked_fact_is_explained_by_the_contracts_of_all_that_its_queue_hears() -> None:
+    heard = {}
+    for context, _, item in SUBSCRIPTIONS:
+        here = load(ROOT / "infra" / f"{context}.yaml")["Resources"]
+        (target,) = item["Properties"]["Targets"]
+        queue = here[target["Arn"]["of"].split(".")[0]]["Properties"]["QueueName"]["of"]
+        heard[queue] = {f"events/schemas/{fact}-v1.json" for fact in item["Properties"]["EventPattern"]["detail-type"]}
+    assert heard
+    assert heard == {
+        queue_name("${Prefix}", context, source): set(contracts(source))
+        for context, _, source in sources()
+        if source[0].isupper()
+    }
 
 
 def test_an_operator_finds_the_table_of_every_context_that_parks() -> None:
