@@ -25,7 +25,7 @@ from linli.access import Caller
 from linli.errors import PlaceAbsent, Unavailable
 from linli.facts import Place
 from tests.faults.gate import CALM, DEAD, Died, Doom, Entrance, Gate
-from tests.faults.operator import CONTEXTS, Operator
+from tests.faults.operator import CONTEXTS, STREAMED, Operator
 from tests.support import CONTEXT, NOW, request, sqs, template
 
 SKEW = timedelta(minutes=10)
@@ -256,7 +256,7 @@ class World:
 
     def relay(self, *, losing: float = 0.0) -> None:
         """What is new in the streams goes to the relay, in batches; a lost record is left to the sweeper."""
-        for context in CONTEXTS:
+        for context in STREAMED:
             records = [one for one in self.operator.new_outbox_rows(context) if self.random.random() >= losing]
             while records and self.relay_up:
                 size = self.random.randint(1, 100)
