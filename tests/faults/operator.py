@@ -91,7 +91,10 @@ class Operator:
     def _build_archive(self) -> None:
         """The bucket and the delivery stream of the raw archive, without its partitions."""
         self._buckets.create_bucket(Bucket=self._prefix)
-        target = {"RoleARN": f"arn:aws:iam::000000000000:role/{self._prefix}", "BucketARN": f"arn:aws:s3:::{self._prefix}"}
+        target = {
+            "RoleARN": f"arn:aws:iam::000000000000:role/{self._prefix}",
+            "BucketARN": f"arn:aws:s3:::{self._prefix}",
+        }
         self._deliveries.create_delivery_stream(
             DeliveryStreamName=self._prefix, ExtendedS3DestinationConfiguration=target
         )

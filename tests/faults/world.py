@@ -290,7 +290,7 @@ class World:
     def drain(self, *, between: Callable[[], None] = lambda: None) -> None:
         """Nothing fails any more: until nothing waits and every outbox is empty."""
         self.relay_up = True
-        missed = False
+        missed = quiet = False
         with self.weather(CALM):
             for _ in range(400):
                 self.relay()
@@ -298,8 +298,9 @@ class World:
                 self.work()
                 waiting = [one.visible_at for queue in self.queues.values() for one in queue.waiting]
                 left = bool(self.operator.unsent)
-                if not waiting and not left:
+                if quiet and not waiting and not left:
                     return
+                quiet = not waiting and not left  # what was done last may have left a fact that no stream told yet
                 self.now = max(self.now + timedelta(minutes=15) * missed, min(waiting, default=self.now))
                 if missed and left:
                     self.sweep()
