@@ -2,13 +2,15 @@
 
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel
+from pydantic import BaseModel
 
 from alarms.commands import hear
 from alarms.domain import Moment, Said, UnknownThing, condition_terms
 from alarms.store import AlarmStore
 from linli.batch import consume, read_fact
 from linli.clock import utc_now
+from linli.facts import Instant
+from linli.ingest import Thing
 from linli.log import logger
 
 log = logger("alarms")
@@ -16,10 +18,10 @@ store = AlarmStore()
 
 
 class DeviceConditionChanged(BaseModel):
-    device_id: str
+    device_id: Thing
     alarm_type: str
     active: bool
-    changed_at: AwareDatetime
+    changed_at: Instant
 
 
 @log.inject_lambda_context

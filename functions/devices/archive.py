@@ -15,6 +15,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from devices.domain import Reading
 from devices.state import Told
+from linli.aws import PATIENCE
 from linli.clock import BEIJING, iso
 from linli.commands import ATTEMPTS, pause
 from linli.deviceclass import DeviceClass
@@ -48,7 +49,7 @@ class FirehoseArchive:
         return left
 
     def _put(self, records: list[tuple[list[int], bytes]]) -> set[int]:
-        self._firehose = self._firehose or boto3.client("firehose")
+        self._firehose = self._firehose or boto3.client("firehose", config=PATIENCE)
         stream = os.environ["ARCHIVE_STREAM"]
         for attempt in range(ATTEMPTS):
             wanted = [{"Data": data} for _, data in records]

@@ -8,6 +8,8 @@ from typing import Any
 
 import boto3
 
+from linli.aws import PATIENCE
+
 MQTT_PORT = 8883
 
 
@@ -40,9 +42,12 @@ class Broker:
     def answer(self, device_id: str, message: dict[str, Any]) -> None:
         """Publish to the device's own answers, at least once."""
         payload = json.dumps(message, ensure_ascii=False).encode()
-        boto3.client("iot-data").publish(topic=f"{self._prefix}/v1/{device_id}/answers", qos=1, payload=payload)
+        broker = boto3.client("iot-data", config=PATIENCE)
+        broker.publish(topic=f"{self._prefix}/v1/{device_id}/answers", qos=1, payload=payload)
 
     @cached_property
     def _address(self) -> str:
-        told = os.environ.get("MQTT_ENDPOINT")
-        return told or str(boto3.client("iot").describe_endpoint(endpointType="iot:Data-ATS")["endpointAddress"])
+        if told := os.environ.get("MQTT_ENDPOINT"):
+            return told
+        iot = boto3.client("iot", config=PATIENCE)
+        return str(iot.describe_endpoint(endpointType="iot:Data-ATS")["endpointAddress"])

@@ -10,6 +10,7 @@ from devices.telemetry_store import TelemetryStore
 from devices.watching import take_presence
 from linli.batch import consume, read
 from linli.clock import utc_now
+from linli.ingest import Millis
 from linli.log import logger
 
 log = logger("devices")
@@ -22,7 +23,7 @@ class Lifecycle(BaseModel):
     model_config = ConfigDict(frozen=True, extra="ignore")
     client_id: str = Field(alias="clientId")
     event_type: Literal["connected", "disconnected"] = Field(alias="eventType")
-    timestamp: int
+    timestamp: Millis
     version_number: int = Field(alias="versionNumber", default=0)
     trace: str
 

@@ -8,7 +8,7 @@ from devices.broker import Connection
 from devices.credentials import Credentials
 from devices.domain import Device, LifeState
 from devices.queries import Page, SeenState
-from linli.facts import Place
+from linli.facts import Instant, Place
 from linli.http import Model, PlaceId
 
 Version = Annotated[int, Field(ge=1, description="the version of the device you decided on")]
@@ -64,8 +64,8 @@ class DeviceView(Model):
 
 class ReadingsQuery(Model):
     metric: Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{1,40}$")]
-    start: AwareDatetime = Field(alias="from", description="from this moment on")
-    end: AwareDatetime = Field(alias="to", description="up to but not at this moment")
+    start: Instant = Field(alias="from", description="from this moment on")
+    end: Instant = Field(alias="to", description="up to but not at this moment")
     resolution: Literal["raw", "hour", "day"] = "raw"
     limit: int = Field(default=100, ge=1, le=100)
     cursor: Annotated[str, StringConstraints(max_length=1024)] | None = None

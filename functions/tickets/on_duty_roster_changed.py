@@ -1,22 +1,18 @@
 """DutyRosterChanged: keep who is on duty, so that dispatching an alarm needs nobody else's answer."""
 
-from datetime import UTC, datetime
-from typing import Annotated, Any
+from typing import Any
 
-from pydantic import AwareDatetime, BaseModel, Field
+from pydantic import BaseModel
 
 from linli.batch import consume, read_fact
 from linli.clock import utc_now
+from linli.facts import Instant
 from linli.log import logger
 from tickets.domain import Roster, Shift
 from tickets.store import TicketStore
 
 log = logger("tickets")
 store = TicketStore()
-
-
-Instant = Annotated[AwareDatetime, Field(gt=datetime(1, 1, 2, tzinfo=UTC), lt=datetime(9999, 12, 31, tzinfo=UTC))]
-"""One that can be written in UTC."""
 
 
 class ShiftData(BaseModel):

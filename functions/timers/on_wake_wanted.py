@@ -3,11 +3,12 @@
 import json
 from typing import Any
 
-from pydantic import AwareDatetime, BaseModel
+from pydantic import BaseModel
 
 from linli.batch import consume, read, read_envelope
 from linli.clock import utc_now
 from linli.errors import Unreadable
+from linli.facts import Instant
 from linli.log import logger
 from linli.table import Table
 from linli.wake import Wake
@@ -21,7 +22,7 @@ class WakeWanted(BaseModel):
     ref: str
     rung: int
     generation: int
-    fire_at: AwareDatetime
+    fire_at: Instant
     severity: str | None
 
 

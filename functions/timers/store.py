@@ -18,6 +18,7 @@ from typing import Any, TypeVar
 import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
+from linli.aws import PATIENCE
 from linli.clock import iso
 from linli.commands import ATTEMPTS, pause
 from linli.errors import Unavailable
@@ -115,7 +116,7 @@ class WakeStore:
 @cache
 def wake_store() -> WakeStore:
     """The function's own, opened when it is first needed."""
-    return WakeStore(boto3.client("dynamodb"), os.environ["TIMERS_TABLE"])
+    return WakeStore(boto3.client("dynamodb", config=PATIENCE), os.environ["TIMERS_TABLE"])
 
 
 def _mark(shard: int) -> Row:

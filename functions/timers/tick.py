@@ -6,6 +6,7 @@ from typing import Any
 
 import boto3
 
+from linli.aws import PATIENCE
 from linli.log import logger
 from timers.domain import SHARDS, floor
 from timers.messages import DueMinute
@@ -14,7 +15,7 @@ WORKERS = 4
 """Messages a minute, each with its share of the shards."""
 
 log = logger("timers")
-queues = boto3.client("sqs")
+queues = boto3.client("sqs", config=PATIENCE)
 
 
 @log.inject_lambda_context

@@ -54,8 +54,9 @@ class _Stage:
             ("POST devices.api.handler", self.a_registration),
             (EVENTS, self.an_event),
             (TELEMETRY, self.telemetry),
-            ("alarms.on_device_registered.handler", self.a_registered_device),
-            ("grid.on_device_registered.handler", self.a_registered_device),
+            ("alarms.on_device_changed.handler", self.a_registered_device),
+            ("grid.on_device_changed.handler", self.a_registered_device),
+            ("timers.on_wake_wanted.handler", self.a_wanted_wake),
             ("tickets.on_duty_roster_changed.handler", self.a_roster),
             ("tickets.on_alarm_raised.handler", self.an_alarm),
             ("tickets.on_alarm_cleared.handler", self.an_alarms_end),
@@ -88,6 +89,11 @@ class _Stage:
 
     def a_registered_device(self, arm: Arm) -> None:
         self._people.register("smoke_detector")
+        arm()
+
+    def a_wanted_wake(self, arm: Arm) -> None:
+        """A meter is watched for silence from its registration on."""
+        self._people.register("water_meter")
         arm()
 
     def a_roster(self, arm: Arm) -> None:

@@ -5,11 +5,13 @@ import importlib
 import json
 from collections import Counter
 from collections.abc import Iterator
-from datetime import datetime, timedelta
+from datetime import UTC, datetime
 from typing import Any
 
+from devices.history import whole_day
 from linli.clock import beijing_day, iso
 from linli.commands import command
+from linli.wake import Wake
 from tests.faults.operator import CONTEXTS
 from tests.faults.people import HOME, People, Said
 from tests.faults.world import Violation, World
@@ -29,6 +31,7 @@ def check(people: People) -> None:
         *registrations_count_once(people),
         *telemetry_is_complete(people),
         *rosters_are_the_newest(people),
+        *wakes_have_their_rows(people.world),
         *functions_are_patient_but_not_too_patient(people.world),
     ]
     if found:
@@ -201,8 +204,9 @@ def telemetry_is_complete(people: People) -> Iterator[str]:
     store = importlib.import_module("devices.on_telemetry").store
     for device_id, heard in people.ledger.readings.items():
         kept: dict[tuple[datetime, int], Any] = {}
-        for day in sorted({beijing_day(said.at) for said in heard} | _days_before(heard)):
-            kept |= {(r.at, r.seq): dict(r.values) for r in store.readings(device_id, day)}
+        for day in sorted({beijing_day(said.at) for said in heard}):
+            rows = whole_day(device_id, day, history=store)
+            kept |= {(r.at, r.seq): dict(r.values) for row in rows for r in row.readings}
         if kept != {(said.at, said.seq): said.value for said in heard}:
             yield f"meter {device_id}: {len(kept)} readings kept of {len({(s.at, s.seq) for s in heard})}"
         newest = max(((s.at, s.seq, s.value) for s in heard if s.trusted), key=lambda one: one[:2], default=None)
@@ -213,16 +217,30 @@ def telemetry_is_complete(people: People) -> Iterator[str]:
             yield f"meter {device_id}: the last state is {told}, the newest reading {newest}"
 
 
-def _days_before(heard: list[Said]) -> set[str]:
-    """A message is kept under its first reading's day; a message spans a few minutes."""
-    return {beijing_day(said.at - timedelta(minutes=10)) for said in heard}
-
-
 def rosters_are_the_newest(people: People) -> Iterator[str]:
     rows = {row["pk"]["S"]: row for row in people.world.operator.rows("tickets", "ROSTER#")}
     for grid_id, version in people.ledger.rosters.items():
         if int(rows[f"ROSTER#{grid_id}"]["version"]["N"]) != version:
             yield f"grid {grid_id}: roster {rows[f'ROSTER#{grid_id}']['version']['N']} of {version}"
+
+
+def wakes_have_their_rows(world: World) -> Iterator[str]:
+    """Each wake that was wanted stands in a minute that is not before it is due; none else does."""
+    stand = sorted(row["sk"]["S"] for row in world.operator.rows("timers", "W#"))
+    said = [fact for fact in world.published.values() if fact["type"].endswith("WakeWanted") and fact["version"] == 1]
+    wanted = sorted({_wake(fact).sort_key for fact in said})
+    if sorted(set(stand)) != wanted:
+        yield f"{len(wanted)} wakes were wanted, {len(stand)} rows: {sorted({*wanted} ^ {*stand})[:5]}"
+    for row in world.operator.rows("timers", "W#"):
+        minute = datetime.strptime(row["pk"]["S"].split("#")[1], "%Y%m%d%H%M").replace(tzinfo=UTC)
+        if Wake.parse(row["sk"]["S"]).fire_at > minute:
+            yield f"wake {row['sk']['S']} is looked at too early, in {minute}"
+
+
+def _wake(fact: dict[str, Any]) -> Wake:
+    said = fact["data"]
+    fire_at = datetime.fromisoformat(said["fire_at"])
+    return Wake(fact["context"], said["ref"], said["rung"], said["generation"], fire_at, said["severity"])
 
 
 def functions_are_patient_but_not_too_patient(world: World) -> Iterator[str]:

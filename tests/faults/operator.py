@@ -10,7 +10,9 @@ from infra.local.runtime import Runtime
 from tests.faults.gate import Entrance
 from tests.support import template
 
-CONTEXTS = ("alarms", "devices", "grid", "tickets")
+STREAMED = ("alarms", "devices", "grid", "tickets")
+"""Those that publish."""
+CONTEXTS = (*STREAMED, "timers")
 """Whose tables, functions and queues make the loop."""
 POLICY = "faults-device"
 
@@ -25,9 +27,12 @@ class Operator:
             self._queues = runtime.client("sqs")
             self._bus = runtime.client("events")
             self._iot = runtime.client("iot")
+            self._kms = runtime.client("kms")
+            self._buckets = runtime.client("s3")
+            self._deliveries = runtime.client("firehose")
         self._prefix = prefix
         self._positions: dict[str, tuple[str, str]] = {}
-        self._facts = ""
+        self._facts = self._key = ""
         self.unsent: set[tuple[str, str]] = set()
         """Outbox rows by context and event id, as far as the streams were read."""
 
@@ -36,9 +41,14 @@ class Operator:
         tables = {f"{context.upper()}_TABLE": self.table(context) for context in CONTEXTS}
         return {
             **tables,
-            "OUTBOX_TABLES": ",".join(tables.values()),
+            "OUTBOX_TABLES": ",".join(self.table(context) for context in STREAMED),
             "BUS_NAME": self._prefix,
             "DEVICE_POLICY": POLICY,
+            "ARCHIVE_STREAM": self._prefix,
+            "PERSONAL_KEY": self._key,
+            "SEAL_ALGORITHM": "SM4-GCM",
+            "MQTT_ENDPOINT": "mqtt.faults",
+            "TOPIC_PREFIX": self._prefix,
         }
 
     def table(self, context: str) -> str:
@@ -58,7 +68,18 @@ class Operator:
             if "StreamSpecification" in wanted:
                 wanted["StreamSpecification"] = {"StreamEnabled": True, **wanted["StreamSpecification"]}
             made = self.database.create_table(TableName=self.table(context), **wanted)["TableDescription"]
-            self._positions[context] = (made["LatestStreamArn"], self._start(made["LatestStreamArn"]))
+            if context in STREAMED:
+                self._positions[context] = (made["LatestStreamArn"], self._start(made["LatestStreamArn"]))
+        self._build_bus()
+        self._build_archive()
+        self._key = self._kms.create_key()["KeyMetadata"]["Arn"]
+        try:
+            self._iot.create_policy(policyName=POLICY, policyDocument='{"Version": "2012-10-17", "Statement": []}')
+        except ClientError as error:
+            if error.response["Error"]["Code"] != "ResourceAlreadyExistsException":
+                raise
+
+    def _build_bus(self) -> None:
         self._facts = self._queues.create_queue(QueueName=f"{self._prefix}-facts")["QueueUrl"]
         arn = self._queues.get_queue_attributes(QueueUrl=self._facts, AttributeNames=["QueueArn"])
         self._bus.create_event_bus(Name=self._prefix)
@@ -66,17 +87,24 @@ class Operator:
         self._bus.put_rule(Name=self._prefix, EventBusName=self._prefix, EventPattern=pattern)
         target = {"Id": "facts", "Arn": arn["Attributes"]["QueueArn"]}
         self._bus.put_targets(Rule=self._prefix, EventBusName=self._prefix, Targets=[target])
-        try:
-            self._iot.create_policy(policyName=POLICY, policyDocument='{"Version": "2012-10-17", "Statement": []}')
-        except ClientError as error:
-            if error.response["Error"]["Code"] != "ResourceAlreadyExistsException":
-                raise
+
+    def _build_archive(self) -> None:
+        """The bucket and the delivery stream of the raw archive, without its partitions."""
+        self._buckets.create_bucket(Bucket=self._prefix)
+        target = {
+            "RoleARN": f"arn:aws:iam::000000000000:role/{self._prefix}",
+            "BucketARN": f"arn:aws:s3:::{self._prefix}",
+        }
+        self._deliveries.create_delivery_stream(
+            DeliveryStreamName=self._prefix, ExtendedS3DestinationConfiguration=target
+        )
 
     def remove(self) -> None:
         self._bus.remove_targets(Rule=self._prefix, EventBusName=self._prefix, Ids=["facts"])
         self._bus.delete_rule(Name=self._prefix, EventBusName=self._prefix)
         self._bus.delete_event_bus(Name=self._prefix)
         self._queues.delete_queue(QueueUrl=self._facts)
+        self._deliveries.delete_delivery_stream(DeliveryStreamName=self._prefix)
         for context in CONTEXTS:
             self.database.delete_table(TableName=self.table(context))
 

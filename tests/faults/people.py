@@ -79,6 +79,7 @@ class People:
     def __init__(self, world: World) -> None:
         self.world = world
         self.ledger = Ledger()
+        self.second_taps = 0.3
         self._seq: dict[str, int] = {}
         world.places[HOME.place.building_id or ""] = HOME.place
 
@@ -104,7 +105,7 @@ class People:
         self, first: Answer, context: str, path: str, caller: Caller, body: dict[str, Any], key: str
     ) -> Answer:
         """A second tap: if it is answered, then as the first one was."""
-        if first.status != 201 or self.world.random.random() < 0.7:
+        if first.status != 201 or self.world.random.random() < 1 - self.second_taps:
             return first
         again = self.world.call(context, "POST", path, caller, body=body, key=key)
         if again and again.status != 503:

@@ -10,24 +10,26 @@ from typing import Any
 
 from botocore.awsrequest import AWSPreparedRequest
 
-from linli.clock import new_id
+from linli.clock import iso, new_id
 from tests.faults.gate import Died, Weather
 from tests.faults.operator import CONTEXTS
 from tests.faults.people import EVENTS, TELEMETRY, Community, People
 from tests.faults.world import Queue, Violation, World
-from tests.support import ROOT, delivery
+from tests.support import NOW, ROOT, delivery
 
 SAMPLES = ROOT / "events" / "samples"
 LOUD = 100
+FAR = timedelta(days=1000)
 
 
 def poison(world: World) -> People:
     """F6, F7: nine of ten are done, the tenth is parked; a busy table gives all ten back, however often they were tried."""
     people = People(world)
     detector, meter = _registered(people, "smoke_detector"), _registered(people, "water_meter")
+    other = _registered(people, "smoke_detector")
     for queue in _read_queues(world):
         for busy in (False, True):
-            _fill(people, queue, detector, meter)
+            _fill(people, queue, detector, meter, other)
             bad = f"not json, for {queue.function.dotted}, {busy}"
             people.ledger.unreadable.append(bad.encode())
             world.deliver(queue.function.dotted, bad)
@@ -78,11 +80,13 @@ def versions(world: World) -> People:
     """F14: fields nobody knows change nothing, a version nobody knows is parked with its reason."""
     people = People(world)
     detector, meter = _registered(people, "smoke_detector"), _registered(people, "water_meter")
-    for name in sorted({fact.rpartition("/")[2] for queue in _read_queues(world) for fact in queue.facts}):
-        fact = _sample(name, number=1)
+    other = _registered(people, "smoke_detector")
+    names = sorted({fact.rpartition("/")[2] for queue in _read_queues(world) for fact in queue.facts})
+    for number, name in enumerate(names, 1):
+        fact = _sample(name, number=number, device=other)
         _taken(world, [_newer(fact)], more=True)
         _taken(world, [fact], more=False)
-        _publish(world, [{**_sample(name, number=2), "version": 2}])
+        _publish(world, [{**_sample(name, number=100 + number, device=other), "version": 2}])
         waiting = [one.body.encode() for queue in _read_queues(world) for one in queue.waiting]
         if not waiting:
             raise Violation(f"{name}: version 2 reaches nobody")
@@ -110,10 +114,12 @@ def _taken(world: World, facts: list[dict[str, Any]], *, more: bool) -> None:
 def hot(world: World) -> People:
     """F13: what one laptop can show: a quiet community's requests and rows are its own, whatever a loud one does."""
     people = People(world)
+    people.second_taps = 0
     loud, quiet = Community.number(1), Community.number(2)
     for community in (loud, quiet):
         world.places[community.place.building_id or ""] = community.place
         people.roster(1, community)
+    _life(people, quiet)  # the month's data key of the county is made and opened
     world.drain()
     alone = _watched(world, lambda: _life(people, quiet))
     noise = _watched(world, lambda: [_life(people, loud) for _ in range(LOUD)])
@@ -178,8 +184,8 @@ def _read_queues(world: World) -> list[Queue]:
     ]
 
 
-def _fill(people: People, queue: Queue, detector: str, meter: str) -> None:
-    """Nine good messages wait on the queue, and on no other one."""
+def _fill(people: People, queue: Queue, detector: str, meter: str, other: str) -> None:
+    """Nine good messages wait on the queue, and on no other one; conditions are those of the other device."""
     world = people.world
     world.drain()
     for number in range(9):
@@ -191,7 +197,7 @@ def _fill(people: People, queue: Queue, detector: str, meter: str) -> None:
             people.telemetry(meter, [at])
     if queue.facts:
         name = min(queue.facts).rpartition("/")[2]
-        _publish(world, [_sample(name, number=world.random.getrandbits(40)) for _ in range(9)])
+        _publish(world, [_sample(name, number=world.random.getrandbits(40), device=other) for _ in range(9)])
     world.now += timedelta(hours=11)
     for other in world.queues.values():
         if other is not queue:
@@ -204,13 +210,17 @@ def _publish(world: World, facts: list[dict[str, Any]]) -> None:
     world.relay()
 
 
-def _sample(name: str, *, number: int) -> dict[str, Any]:
-    """The recorded fact, of another aggregate."""
+def _sample(name: str, *, number: int, device: str = "") -> dict[str, Any]:
+    """The recorded fact, of another aggregate; a condition is one of this device, a wake is not due yet."""
     fact: dict[str, Any] = json.loads((SAMPLES / f"{name}-v1.json").read_text(encoding="utf-8"))
     data = fact["data"]
-    for one in ("alarm_id", "device_id", "grid_id"):
+    for one in ("alarm_id", "device_id", "grid_id", "ref"):
         if one in data:
             data[one] = f"{one}-{number}"
+    if "fire_at" in data:
+        data["fire_at"] = iso(NOW + FAR)
+    if name == "DeviceConditionChanged":
+        return {**fact, "data": {**data, "device_id": device}, "aggregate_version": number}
     return {**fact, "aggregate_id": f"aggregate-{number}#smoke", "aggregate_version": 1}
 
 

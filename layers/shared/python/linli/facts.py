@@ -1,11 +1,14 @@
 """Facts: what a context publishes about itself. `NounPastVerb`, versioned, one JSON Schema file each."""
 
-from datetime import datetime
-from typing import Any, ClassVar
+from datetime import UTC, datetime
+from typing import Annotated, Any, ClassVar
 
-from pydantic import AwareDatetime, BaseModel, ConfigDict
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field
 
 from linli.clock import new_id
+
+Instant = Annotated[AwareDatetime, Field(ge=datetime(2, 1, 1, tzinfo=UTC), lt=datetime(9999, 1, 1, tzinfo=UTC))]
+"""What a reader takes for a time: it can be written in UTC, with room for the limits that are reckoned from it."""
 
 
 class Fact(BaseModel):
@@ -49,7 +52,7 @@ class Envelope(BaseModel):
     context: str
     aggregate_id: str
     aggregate_version: int
-    occurred_at: AwareDatetime
+    occurred_at: Instant
     correlation_id: str
     data: dict[str, Any]
 

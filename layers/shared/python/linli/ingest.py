@@ -13,6 +13,8 @@ from linli.errors import Unreadable
 DeviceTime = Annotated[
     AwareDatetime, Field(strict=True, ge=datetime(1970, 1, 1, tzinfo=UTC), lt=datetime(2100, 1, 1, tzinfo=UTC))
 ]
+Thing = Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z:_-]{1,128}$")]
+Millis = Annotated[int, Field(ge=0, lt=4_102_444_800_000)]
 DeviceCounter = Annotated[int, Field(ge=0, lt=10**15, strict=True)]
 
 
@@ -20,9 +22,9 @@ class Delivery(BaseModel):
     """What a rule adds to a message: the thing is the topic's, which the device's policy holds to its certificate."""
 
     model_config = ConfigDict(frozen=True)
-    thing: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z:_-]{1,128}$")]
+    thing: Thing
     payload: str
-    received_ms: Annotated[int, Field(ge=0, lt=4_102_444_800_000)]
+    received_ms: Millis
     trace: Annotated[str, StringConstraints(pattern=r"^[0-9A-Za-z-]{1,64}$")]
 
     @property

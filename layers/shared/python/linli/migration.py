@@ -17,7 +17,14 @@ from linli.versions import Item, Upcasts, current, version_of
 SEGMENTS = 16
 PAGE = 100
 COUNTED = ("v", "version", "revision")
-"""What tells that a row was written since; every row that changes keeps one of the last two."""
+"""What tells that a row was written since; every row that changes keeps one of the last two, and none ever loses it."""
+UNCHANGED = (
+    "attribute_exists(pk) AND (#v = :v OR attribute_not_exists(#v))"
+    " AND (#version = :version OR attribute_not_exists(#version))"
+    " AND (#revision = :revision OR attribute_not_exists(#revision))"
+)
+ABSENT = {"NULL": True}
+"""Stands for a count the row did not keep: equal to none that it may keep by now."""
 
 
 class Plan(Protocol):
@@ -136,9 +143,8 @@ def _position(segment: int) -> Item:
 
 def _unchanged(old: Item) -> dict[str, Any]:
     """The condition that a row is as it was read."""
-    names = [name for name in COUNTED if name in old]
     return {
-        "ConditionExpression": " AND ".join(["attribute_exists(pk)", *(f"#{name} = :{name}" for name in names)]),
-        **({"ExpressionAttributeNames": {f"#{name}": name for name in names}} if names else {}),
-        **({"ExpressionAttributeValues": {f":{name}": old[name] for name in names}} if names else {}),
+        "ConditionExpression": UNCHANGED,
+        "ExpressionAttributeNames": {"#v": "v", "#version": "version", "#revision": "revision"},
+        "ExpressionAttributeValues": {f":{name}": old.get(name, ABSENT) for name in COUNTED},
     }

@@ -21,13 +21,13 @@ from datetime import datetime, timedelta
 from typing import Any
 
 import boto3
-from botocore.config import Config
 from botocore.exceptions import BotoCoreError, ClientError
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from pynamodb.attributes import BinaryAttribute, UnicodeAttribute
 from pynamodb.exceptions import PutError
 
+from linli.aws import PATIENCE
 from linli.clock import beijing_day, iso
 from linli.errors import LinliError, Unavailable
 from linli.table import Row, Table
@@ -113,8 +113,7 @@ class Kms:
 
     def _call(self, operation: str, **request: Any) -> Any:
         if self._client is None:
-            patience = Config(connect_timeout=2, read_timeout=4, retries={"total_max_attempts": 2, "mode": "standard"})
-            self._client = boto3.client("kms", config=patience)
+            self._client = boto3.client("kms", config=PATIENCE)
         try:
             return getattr(self._client, operation)(**request)
         except ClientError as error:
