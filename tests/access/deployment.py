@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import boto3
 
 from devices import api as devices
+from devices.broker import Broker
 from devices.commands import Registration, register_device
 from devices.credentials import CertificateIssuer
 from grid import api as ground
@@ -109,7 +110,10 @@ def _restore(fake: Any, before: dict[str, Any]) -> None:
 @contextmanager
 def deployed(stores: str) -> Iterator[Deployment]:
     """The functions on fake stores, as far as there are, or on real ones, with everything of every `Thing` in them."""
-    settings = {"API_BASE_URL": "http://grid", "DEVICE_POLICY": "device", "CURSOR_SECRET": "cursor"}
+    settings = {
+        "API_BASE_URL": "http://grid", "DEVICE_POLICY": "device", "CURSOR_SECRET": "cursor", "MQTT_ENDPOINT": "broker.test",
+        "TOPIC_PREFIX": "linli",
+    }  # fmt: skip
     with ExitStack() as stack:
         stack.enter_context(patch.dict(os.environ, settings))
         for context in CONTEXTS:
@@ -121,8 +125,9 @@ def deployed(stores: str) -> Iterator[Deployment]:
             for name, fake in fakes.items():
                 stack.enter_context(patch(f"{context}.api.{name}", fake()))
         stack.enter_context(patch("linli.places._HTTP", deployment))
-        # Its client takes 30 ms to make, thousands of times.
-        stack.enter_context(patch("devices.api.CertificateIssuer", cache(CertificateIssuer)))
+        # The module keeps them, made for the deployment that was asked first.
+        stack.enter_context(patch("devices.api.issuer", cache(CertificateIssuer)))
+        stack.enter_context(patch("devices.api.broker", cache(Broker)))
         load_divisions(identity.divisions, anhui(*(thing.community for thing in THINGS)), workers=1)
         for thing in THINGS:
             _ground(thing)
@@ -149,7 +154,7 @@ def _device(thing: Thing) -> None:
         register_device(
             Registration("smoke_detector", f"GROUND-{thing.number}", thing.room_id),
             key=f"ground-{thing.number}", actor=actor, request_id="ground", locate=lambda _: thing.place,
-            store=devices.store, issuer=CertificateIssuer(), clock=lambda: NOW,
+            store=devices.store, issuer=devices.issuer(), clock=lambda: NOW,
         )  # fmt: skip
 
 
