@@ -16,6 +16,9 @@ GOOD_BODIES: dict[str, dict[str, Any]] = {
     "/v1/devices": {
         "device_class": "smoke_detector", "serial": "SN-hostile", "place_id": "34010400200100001-1-0201",
     },
+    "/v1/devices/{device_id}/moves": {"place_id": "34010400200100001-1-0201", "expected_version": 1},
+    "/v1/devices/{device_id}/revocations": {"expected_version": 1},
+    "/v1/devices/{device_id}/retirement": {"expected_version": 1},
     "/v1/identity/posts": {
         "post_id": "hostile-1", "role": "duty_officer", "area": "340104002001", "subject": "subject-hostile",
     },
@@ -24,6 +27,13 @@ GOOD_BODIES: dict[str, dict[str, Any]] = {
     "/v1/tickets/{ticket_id}/steps": {"step": "accept", "expected_version": 1},
 }  # fmt: skip
 """A body that each operation takes, by its path in the document; a new operation brings its own."""
+GOOD_QUERIES: dict[str, dict[str, str]] = {
+    "/v1/devices": {"grid_id": "340104002001001"},
+    "/v1/devices/{device_id}/readings": {
+        "metric": "battery", "from": "2026-11-23T00:00:00Z", "to": "2026-11-24T00:00:00Z",
+    },
+}  # fmt: skip
+"""A query that each operation takes which does not answer without one."""
 
 CHECKS = [HealthCheck.too_slow, HealthCheck.data_too_large, HealthCheck.function_scoped_fixture]
 

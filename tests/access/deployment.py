@@ -15,6 +15,7 @@ from urllib.parse import unquote
 import boto3
 
 from devices import api as devices
+from devices.broker import Broker
 from devices.commands import Registration, register_device
 from devices.credentials import CertificateIssuer
 from grid import api as ground
@@ -25,7 +26,8 @@ from identity.load import load_divisions
 from linli.access import Caller
 from linli.commands import command
 from linli.limits import RATE
-from linli.table import Step
+from linli.sealed import deployed_seals
+from linli.table import Step, Table
 from tests.access.ground import THINGS, Thing, staff
 from tests.access.wiring import routes
 from tests.fakes import FakeTable, FakeTicketStore
@@ -34,6 +36,8 @@ from tests.fakes_identity import FakeAccounts, FakeDivisions, anhui
 from tests.support import CONTEXT, NOW, request, table_on_moto
 from tickets import api as tickets
 from tickets.domain import Roster, Shift, State, Ticket
+from tickets.sealing import seal_text
+from tickets.store import TicketsRow
 
 CONTEXTS = ("identity", "grid", "devices", "tickets")
 FAKES: dict[str, dict[str, Any]] = {
@@ -109,7 +113,10 @@ def _restore(fake: Any, before: dict[str, Any]) -> None:
 @contextmanager
 def deployed(stores: str) -> Iterator[Deployment]:
     """The functions on fake stores, as far as there are, or on real ones, with everything of every `Thing` in them."""
-    settings = {"API_BASE_URL": "http://grid", "DEVICE_POLICY": "device", "CURSOR_SECRET": "cursor"}
+    settings = {
+        "API_BASE_URL": "http://grid", "DEVICE_POLICY": "device", "CURSOR_SECRET": "cursor", "MQTT_ENDPOINT": "broker.test",
+        "TOPIC_PREFIX": "linli",
+    }  # fmt: skip
     with ExitStack() as stack:
         stack.enter_context(patch.dict(os.environ, settings))
         for context in CONTEXTS:
@@ -121,8 +128,10 @@ def deployed(stores: str) -> Iterator[Deployment]:
             for name, fake in fakes.items():
                 stack.enter_context(patch(f"{context}.api.{name}", fake()))
         stack.enter_context(patch("linli.places._HTTP", deployment))
-        # Its client takes 30 ms to make, thousands of times.
-        stack.enter_context(patch("devices.api.CertificateIssuer", cache(CertificateIssuer)))
+        # The module keeps them, made for the deployment that was asked first.
+        stack.enter_context(patch("devices.api.issuer", cache(CertificateIssuer)))
+        stack.enter_context(patch("devices.api.broker", cache(Broker)))
+        stack.enter_context(patch("tickets.api.seals", deployed_seals(Table(TicketsRow))))
         load_divisions(identity.divisions, anhui(*(thing.community for thing in THINGS)), workers=1)
         for thing in THINGS:
             _ground(thing)
@@ -140,7 +149,7 @@ def _ground(thing: Thing) -> None:
     stays = (Stay(thing.grid_id, since),)
     building = Building(thing.building_id, f"{thing.number}栋", names["address"], Position(lat, lon), stays)
     ground.store.add([grid, building, Room(thing.room_id)])
-    ground.store.put_device(names["device_id"], thing.room_id)
+    ground.store.put_device(names["device_id"], thing.room_id, version=1)
 
 
 def _device(thing: Thing) -> None:
@@ -149,7 +158,7 @@ def _device(thing: Thing) -> None:
         register_device(
             Registration("smoke_detector", f"GROUND-{thing.number}", thing.room_id),
             key=f"ground-{thing.number}", actor=actor, request_id="ground", locate=lambda _: thing.place,
-            store=devices.store, issuer=CertificateIssuer(), clock=lambda: NOW,
+            store=devices.store, issuer=devices.issuer(), clock=lambda: NOW,
         )  # fmt: skip
 
 
@@ -161,7 +170,8 @@ def _tickets(thing: Thing) -> None:
         ticket = Ticket(
             ticket_id=names[name], kind="complaint", category="repair", place=thing.place, opened_at=NOW, due_at=NOW,
             correlation_id="ground", state=state, handler=thing.worker, verifiers=(thing.officer,),
-            handled_by="somebody-else", reporter=thing.reporter, text=names["text"],
+            handled_by="somebody-else", reporter=thing.reporter,
         )  # fmt: skip
+        text = seal_text(ticket, names["text"], at=NOW, seals=tickets.seals)
         done = Step("open", NOW, thing.reporter, "ground", state=state.value)
-        store.save(ticket, step=done, command=command("ground", names[name]), facts=[])
+        store.save(ticket, step=done, command=command("ground", names[name]), facts=[], text=text)

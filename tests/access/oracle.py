@@ -3,7 +3,7 @@
 A row is one question to one route. A new route needs a row here, most often of one or two lines:
 
     Row("GET /v1/devices/{device_id}/readings", "read_device", may=STAFF),
-    Row("POST /v1/devices/{device_id}/retire", "retire_device", may=OFFICER, sees=STAFF),
+    Row("POST /v1/devices/{device_id}/retirement", "retire_device", OFFICER, STAFF, body=SEEN),
 
 `may` gets the route's own answer, `sees` is told 403, anybody else 404 just as for what is not there (401 without a
 token). The words, all about what the request names:
@@ -81,6 +81,9 @@ def appointed(role: str, area: str) -> Row:
 
 
 REGISTER = {"device_class": "smoke_detector", "serial": "{serial}", "place_id": "{room_id}"}
+MOVE = {"place_id": "{room_id}", "expected_version": 1}
+SEEN = {"expected_version": 1}
+READINGS = {"metric": "battery", "from": "2026-11-23T00:00:00Z", "to": "2026-11-24T00:00:00Z"}
 REPORT = {"category": "repair", "text": "{text}", "place_id": "{room_id}"}
 PUBLIC = "divisions are public (L1)"
 
@@ -95,7 +98,12 @@ ROWS = (
     Row("GET /v1/tickets/work", None, SOMEBODY, why="read by the subject", query={"of": "reported"}, lists=REPORTER),
     Row("POST /v1/devices", "register_device", OFFICER, STAFF | NEIGHBOUR, body=REGISTER),
     Row("GET /v1/devices/{device_id}", "read_device", STAFF),
+    Row("GET /v1/devices/{device_id}/readings", "read_device", STAFF, query=READINGS),
+    Row("GET /v1/devices", "list_grid_devices", STAFF, query={"grid_id": "{grid_id}"}, lists=STAFF, item="device_id"),
     Row("POST /v1/devices/{device_id}/credentials", "issue_credentials", OFFICER, STAFF),
+    Row("POST /v1/devices/{device_id}/moves", "move_device", OFFICER, STAFF, body=MOVE),
+    Row("POST /v1/devices/{device_id}/revocations", "revoke_device", OFFICER, STAFF, body=SEEN),
+    Row("POST /v1/devices/{device_id}/retirement", "retire_device", OFFICER, STAFF, body=SEEN),
     place("room_id"),
     place("building_id"),
     place("grid_id"),

@@ -2,6 +2,7 @@
 
 import json
 import secrets
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -17,16 +18,20 @@ from schemathesis.specs.openapi.checks import (
 )
 
 from infra.local.contracts import OPENAPI
-from infra.local.seed import ADMINISTRATOR, COMMUNITY, RESIDENT, STAFF
+from infra.local.seed import ADMINISTRATOR, BUILDINGS, COMMUNITY, RESIDENT, STAFF
 from tests.e2e.world import ROOM, World
-from tests.hostile import GOOD_BODIES, bounded
+from tests.hostile import GOOD_BODIES, GOOD_QUERIES, bounded
 
 DOCUMENT = json.loads(OPENAPI.read_text(encoding="utf-8"))
 OPERATIONS = [found.ok() for found in schemathesis.openapi.from_dict(DOCUMENT).get_all_operations()]
 ACCOUNTS = [person.name for person in (ADMINISTRATOR, *STAFF, RESIDENT)]
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]
-CHANGED = {
+OTHER_ROOM = f"{BUILDINGS[0]}-1-0101"
+CHANGED: dict[str, dict[str, Any]] = {
     "/v1/devices": {"serial": "SN-other"},
+    "/v1/devices/{device_id}/moves": {"place_id": OTHER_ROOM},
+    "/v1/devices/{device_id}/revocations": {"expected_version": 2},
+    "/v1/devices/{device_id}/retirement": {"expected_version": 2},
     "/v1/identity/posts": {"subject": "subject-other"},
     "/v1/identity/residents": {"community": "340104002002"},
     "/v1/tickets": {"text": "另一件"},
@@ -77,7 +82,9 @@ def about_what_there_is(case: Any, known: dict[str, str]) -> None:
     """The same request, but by the caller's only post, about what exists and with a body that could be taken."""
     case.headers.pop("linli-post", None)
     case.path_parameters.update({name: known[name] for name in case.path_parameters.keys() & known.keys()})
-    if case.path in GOOD_BODIES:
+    if case.method.upper() == "GET":
+        case.query = GOOD_QUERIES.get(case.path, case.query)
+    elif case.path in GOOD_BODIES:
         case.body = GOOD_BODIES[case.path]
     if case.path == "/v1/grid/places":
         case.query = {"device_id": known["device_id"]}
@@ -91,8 +98,11 @@ def test_a_key_that_comes_again_with_another_body_changes_nothing(
     key, run = secrets.token_hex(16), secrets.token_hex(4)
     fresh = {"/v1/devices": "serial", "/v1/identity/posts": "post_id", "/v1/identity/residents": "subject"}
     body = GOOD_BODIES[path] | ({fresh[path]: f"hostile-{run}"} if path in fresh else {})
-    ticket = world.worker.post("/v1/tickets", GOOD_BODIES["/v1/tickets"]).body["ticket_id"]
-    asked = path.format(ticket_id=ticket)
+    made: dict[str, Callable[[], str]] = {
+        "ticket_id": lambda: world.worker.post("/v1/tickets", GOOD_BODIES["/v1/tickets"]).body["ticket_id"],
+        "device_id": world.register,
+    }
+    asked = path.format(**{name: make() for name, make in made.items() if name in path})
     first = client.post(asked, body, key=key)
     other = client.post(asked, body | CHANGED[path], key=key)
     again = client.post(asked, body, key=key)
