@@ -6,7 +6,8 @@ from functools import cache
 from typing import Any
 
 from devices.credentials import CertificateIssuer
-from devices.requests import OFFER, lapse_offer
+from devices.requests import lapse_offer
+from devices.state import OFFER
 from devices.store import DeviceStore
 from devices.telemetry_store import TelemetryStore
 from devices.watching import look

@@ -23,6 +23,7 @@ from devices.domain import (
     RenewalTooSoon,
 )
 from devices.events import DeviceWakeWanted
+from devices.state import OFFER
 from devices.store import DeviceStore
 from linli.clock import Clock
 from linli.commands import Command, command
@@ -30,9 +31,6 @@ from linli.errors import Conflict
 from linli.facts import Envelope, envelope
 from linli.table import Step
 from linli.wake import Wake
-
-OFFER = 2
-"""The rung of a device's wakes that asks for the end of an offer."""
 
 
 def offer_certificate(

@@ -20,8 +20,8 @@ WRITTEN_EVERY = timedelta(days=7)
 """How old `heard_at` may be before the row is written again, and with it the watch planned anew."""
 PRESENCE_KEPT = timedelta(hours=1)
 """IoT Core may count a client's connections from 0 again once it was away for about an hour."""
-SILENCE, OFFLINE, CLOSING = 0, 1, 2
-"""The rungs of a device's wakes: what it is about. The last is for the days that a silent device leaves unclosed."""
+SILENCE, OFFLINE, CLOSING, OFFER = 0, 1, 2, 3
+"""The rungs of a device's wakes: silence, a lost connection, the days a silent device leaves unclosed, an offer's end."""
 
 
 @dataclass(frozen=True)

@@ -9,6 +9,7 @@ from infra.local.client import Device
 from infra.local.demo import play
 from infra.local.seed import BUILDINGS, COMMUNITY, GRIDS, Demonstration
 from infra.local.water_signal import readings
+from linli.clock import iso
 from tests.canary import NAME, NOTE, PHONE, TEXT
 from tests.e2e.world import PATIENCE, ROOM, World, drained, take, until
 
@@ -61,7 +62,8 @@ def test_telemetry_of_a_real_signal_and_its_last_state(world: World) -> None:
             meter.publish_telemetry(signal[start : start + 24])
     path = f"/v1/devices/{device_id}"
     until("the last state", lambda: world.officer.get(path).body.get("last_state"))
-    until("both days", lambda: len(world.rows("devices", f"THING#{device_id}")) == 3)
+    wanted = {"metric": "flow", "from": signal[0]["t"], "to": iso(datetime.now(UTC)), "limit": 100}
+    until("both days", lambda: len(world.officer.get(f"{path}/readings", **wanted).body["readings"]) == 48)
     state = world.officer.get(path).body["last_state"]
     assert (state["seq"], state["values"]) == (48, signal[-1]["v"])
 

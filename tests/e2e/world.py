@@ -56,6 +56,7 @@ class World:
             linli.client("admin"),
         )
         self.database = linli.runtime.client("dynamodb")
+        self._owners: dict[str, str] = {}
 
     def register(self, device_class: str = "smoke_detector") -> str:
         name = f"test-{secrets.token_hex(6)}"
@@ -90,10 +91,15 @@ class World:
         queues.send_message(QueueUrl=url, MessageBody=delivery(device_id, message, at=datetime.now(UTC)))
 
     def tickets_of(self, device_id: str) -> list[dict[str, Any]]:
+        """The device's open tickets; those known to be of another are not read again."""
         found, cursor = [], None
         while True:
             page = self.officer.get("/v1/tickets/work", of="grid", grid_id=GRIDS[0], limit=100, cursor=cursor).body
-            found += [self.officer.get(f"/v1/tickets/{item['ticket_id']}").body for item in page["items"]]
+            for item in page["items"]:
+                if item["kind"] == "alarm" and self._owners.get(item["ticket_id"], device_id) == device_id:
+                    ticket = self.officer.get(f"/v1/tickets/{item['ticket_id']}").body
+                    self._owners[item["ticket_id"]] = ticket.get("device_id", device_id)
+                    found.append(ticket)
             cursor = page.get("next_cursor")
             if cursor is None:
                 return [ticket for ticket in found if ticket.get("device_id") == device_id]
