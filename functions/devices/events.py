@@ -42,6 +42,9 @@ class DeviceConditionChanged(Fact):
 
 
 class DeviceWakeWanted(WakeWanted):
-    """A device is to be looked at: for silence (0), a lost connection (1), days to close (2), an offer (3). Aggregate: `device_id#rung`."""
+    """A device is to be looked at: for silence (rung 0), a lost connection (1), days to close (2), an offer's end (3).
+
+    Aggregate: `device_id#rung`.
+    """
 
     context: ClassVar[str] = "devices"
