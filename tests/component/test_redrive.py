@@ -294,7 +294,7 @@ def test_who_is_interrupted_before_the_mark_sends_again(
 def test_of_two_operators_at_once_the_first_mark_stays(deployment: Deployment) -> None:
     for number in range(3):
         park(f"id-{number}", "x")
-    (alarms, _) = deployment.tables
+    alarms, *_ = deployment.tables
     first, *others = alarms.on(DAY)
     alarms.mark([first], at=NOW, by="operator-2")
     alarms.mark([first, *others], at=LATER, by="operator-1")

@@ -171,7 +171,7 @@ def test_after_the_migration_everything_reads_as_before(upgraded: Upgraded) -> N
     assert "合成数据" not in stored
 
 
-RESTORED = "linli-tickets-restored"
+RESTORED, TIMERS = "linli-tickets-restored", "linli-timers-restored"
 
 
 def test_a_table_restored_to_a_moment_between_two_related_writes_is_made_to_agree(upgraded: Upgraded) -> None:
@@ -212,25 +212,39 @@ def test_a_table_restored_to_a_moment_between_two_related_writes_is_made_to_agre
 
 
 def restore(upgraded: Upgraded, rows: list[dict[str, Any]]) -> None:
-    """The tickets table as it was, under another name, and the deployment pointed at it."""
+    """The tickets table as it was, and that of timers without its marks, stand in under other names."""
     runtime = upgraded.demonstration.runtime
-    database = runtime.client("dynamodb")
-    kept = database.describe_table(TableName="linli-tickets")["Table"]
+    tickets = stand_in(upgraded, "linli-tickets", rows)
+    wakes = [item for item in upgraded.scan("linli-timers") if not item["pk"]["S"].startswith("MARK#")]
+    restored = {
+        "RestoredTickets": tickets["LatestStreamArn"],
+        "RestoredTimers": stand_in(upgraded, "linli-timers", wakes)["TableArn"],
+    }
+    parameters = local_parameters(runtime, LOCAL_TEMPLATE) | restored
+    outputs = deploy(runtime, LOCAL_TEMPLATE, parameters, quiet=True)
+    assert (outputs["TicketsTable"], outputs["TimersTable"]) == (RESTORED, TIMERS)
+    upgraded.demonstration.outputs = outputs
+    due = json.dumps({"time": datetime.now(UTC).isoformat()}).encode()
+    runtime.client("lambda").invoke(FunctionName="linli-timers-tick", Payload=due)
+    until("marks of drained minutes", lambda: [one for one in upgraded.scan(TIMERS) if "MARK#" in one["pk"]["S"]])
+
+
+def stand_in(upgraded: Upgraded, name: str, rows: list[dict[str, Any]]) -> dict[str, Any]:
+    """A table with these rows and the indexes of the one of this name, as it is described."""
+    database = upgraded.demonstration.runtime.client("dynamodb")
+    kept = database.describe_table(TableName=name)["Table"]
     indexes = [
-        {name: index[name] for name in ("IndexName", "KeySchema", "Projection")}
-        for index in kept["GlobalSecondaryIndexes"]
+        {part: index[part] for part in ("IndexName", "KeySchema", "Projection")}
+        for index in kept.get("GlobalSecondaryIndexes", [])
     ]
     made = database.create_table(
-        TableName=RESTORED,
+        TableName=f"{name}-restored",
         BillingMode="PAY_PER_REQUEST",
         AttributeDefinitions=kept["AttributeDefinitions"],
         KeySchema=kept["KeySchema"],
-        GlobalSecondaryIndexes=indexes,
         StreamSpecification={"StreamEnabled": True, "StreamViewType": "NEW_IMAGE"},
+        **({"GlobalSecondaryIndexes": indexes} if indexes else {}),
     )["TableDescription"]
     for item in rows:
-        database.put_item(TableName=RESTORED, Item=item)
-    parameters = {**local_parameters(runtime, LOCAL_TEMPLATE), "RestoredTickets": made["LatestStreamArn"]}
-    outputs = deploy(runtime, LOCAL_TEMPLATE, parameters, quiet=True)
-    assert outputs["TicketsTable"] == RESTORED
-    upgraded.demonstration.outputs = outputs
+        database.put_item(TableName=f"{name}-restored", Item=item)
+    return dict(made)
