@@ -106,7 +106,9 @@ def test_every_query_that_must_be_there_has_an_example() -> None:
         for method, path, operation in OPERATIONS
         if method == "GET"
     }
-    assert {path: query.keys() for path, query in GOOD_QUERIES.items()} == {path: one for path, one in must.items() if one}
+    assert {path: query.keys() for path, query in GOOD_QUERIES.items()} == {
+        path: one for path, one in must.items() if one
+    }
 
 
 @pytest.mark.parametrize("path", [path for method, path, _ in OPERATIONS if method != "GET"])
