@@ -49,6 +49,8 @@ class Operator:
             "SEAL_ALGORITHM": "SM4-GCM",
             "MQTT_ENDPOINT": "mqtt.faults",
             "TOPIC_PREFIX": self._prefix,
+            "MINUTES_QUEUE": f"{self._prefix}-minutes",
+            "WAKE_OWNERS": "alarms=alarms.on_wake.handler,devices=devices.on_wake.handler",
         }
 
     def table(self, context: str) -> str:

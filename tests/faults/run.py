@@ -16,6 +16,7 @@ from infra.local.runtime import Runtime
 from tests.faults import invariants
 from tests.faults.deaths import deaths
 from tests.faults.gate import Entrance
+from tests.faults.minutes import minutes
 from tests.faults.operator import Operator
 from tests.faults.people import People
 from tests.faults.scenario import play
@@ -23,7 +24,13 @@ from tests.faults.singles import hot, poison, versions
 from tests.faults.world import World, handlers
 
 FORK = multiprocessing.get_context("fork")
-SINGLE: dict[str, Callable[[World], People]] = {"deaths": deaths, "poison": poison, "versions": versions, "hot": hot}
+SINGLE: dict[str, Callable[[World], People]] = {
+    "deaths": deaths,
+    "poison": poison,
+    "versions": versions,
+    "hot": hot,
+    "minutes": minutes,
+}
 SETTINGS = {"POWERTOOLS_LOG_LEVEL": "CRITICAL", "POWERTOOLS_SERVICE_NAME": "faults", "API_BASE_URL": "http://grid"}
 
 
@@ -41,7 +48,7 @@ def play_one(runtime: Runtime, name: str) -> None:
     operator = Operator(runtime, f"faults-{name}")
     operator.build()
     began = time.perf_counter()
-    world = World(int(name), operator) if name.isdigit() else World(0, operator)
+    world = World(int(name), operator) if name.isdigit() else World(0, operator, clocks_wrong=name != "minutes")
     try:
         invariants.check(SINGLE.get(name, play)(world))
     except BaseException:

@@ -33,7 +33,7 @@ def test_every_point_a_function_may_die_at() -> None:
     assert "deaths kept every promise" in played("deaths")
 
 
-@pytest.mark.parametrize("fault", ["poison", "versions", "hot"])
+@pytest.mark.parametrize("fault", ["poison", "versions", "hot", "minutes"])
 def test_a_single_fault(fault: str) -> None:
     assert f"{fault} kept every promise" in played(fault)
 

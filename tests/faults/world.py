@@ -82,7 +82,8 @@ class World:
         self.gate = Entrance.gate = Gate(self.random)
         self.gate.spend, self.gate.meanwhile = self.spend, self._meanwhile
         self.operator = operator
-        self.now = NOW
+        self.now = self.ticked_to = NOW
+        self.latest = 3600
         self.functions = dict(_functions())
         self.queues = {queue.function.dotted: queue for queue in _queues(self.functions)}
         self.published: dict[str, dict[str, Any]] = {}
@@ -284,7 +285,7 @@ class World:
             self.published.setdefault(event["detail"]["event_id"], event["detail"])
             for dotted, queue in self.queues.items():
                 if f"{event['source']}/{event['detail-type']}" in queue.facts:
-                    late = self.random.choice([0, 0, 30, 3600]) * self.random.random()
+                    late = self.random.choice([0, 0, 30, self.latest]) * self.random.random()
                     self.deliver(dotted, body, delay=timedelta(seconds=late))
 
     def drain(self, *, between: Callable[[], None] = lambda: None) -> None:
