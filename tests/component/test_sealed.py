@@ -222,7 +222,9 @@ def world(monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
 
 
 def stored() -> str:
+    """Every row but the counters of who called how often."""
     items = boto3.client("dynamodb").scan(TableName="linli-tickets")["Items"]
+    items = [item for item in items if not item["pk"]["S"].startswith("RATE#")]
     return "\n".join(json.dumps(item, ensure_ascii=False, default=lambda raw: raw.decode("latin1")) for item in items)
 
 
