@@ -38,9 +38,10 @@ class SeenState:
 
 
 def seen_state(state: DeviceState, *, store: States, now: datetime) -> SeenState:
-    hidden = class_named(state.device_class).privacy == "L4"
-    last = None if hidden else last_state(state, store=store, now=now)
-    return SeenState(last, hidden, tuple(sorted(name for name in state.conditions if state.active(name))))
+    if class_named(state.device_class).privacy == "L4":
+        return SeenState(None, True, ())
+    last = last_state(state, store=store, now=now)
+    return SeenState(last, False, tuple(sorted(name for name in state.conditions if state.active(name))))
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,6 @@ from datetime import UTC, datetime
 from typing import Any
 
 from pynamodb.attributes import JSONAttribute, NumberAttribute, UnicodeAttribute
-from pynamodb.exceptions import PutError
 
 from devices.domain import Reading
 from devices.figures import Figures, Hours
@@ -114,12 +113,7 @@ class TelemetryStore:
 
     def keep_first(self, kept: Kept) -> None:
         """Keep a row unless it is there."""
-        self.table.rows(ReadingsRow)
-        try:
-            _row(kept).save(condition=ReadingsRow.pk.does_not_exist())
-        except PutError as error:
-            if error.cause_response_code != "ConditionalCheckFailedException":
-                raise
+        self.table.save_if(_row(kept), ReadingsRow.pk.does_not_exist())
 
     def day(
         self,

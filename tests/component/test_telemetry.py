@@ -227,7 +227,7 @@ def test_sensitive_values_are_not_shown_and_not_archived_and_their_condition_is_
     archive = FakeArchive()
     keep(store, told(BAND, reading(0, 1, 150, "heart_rate")), told(METER, reading(0, 1)), archive=archive)
     shown = seen(store, BAND)
-    assert (shown.last, shown.hidden, shown.conditions) == (None, True, ("heart_rate_high",))
+    assert (shown.last, shown.hidden, shown.conditions) == (None, True, ())
     assert archive.kept == [("water_meter", METER.device_id)]
     assert "150" not in json.dumps([fact.data for fact in store.facts], default=str)
 

@@ -25,7 +25,6 @@ from botocore.exceptions import BotoCoreError, ClientError
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
 from pynamodb.attributes import BinaryAttribute, UnicodeAttribute
-from pynamodb.exceptions import PutError
 
 from linli.aws import PATIENCE
 from linli.clock import beijing_day, iso
@@ -196,16 +195,8 @@ class Seals:
     def _make(self, name: str, sk: str, algorithm: Algorithm, at: datetime, context: Mapping[str, str]) -> bytes | None:
         """A new data key; None if another process was faster (or our own request was, unheard)."""
         key, wrapped = self._kms.new(algorithm.key_bytes, context)
-        row = self._table.rows(self._rows)(
-            f"DEK#{CLASS}#{name}", sk, wrapped=wrapped, kms_key=self._kms.key, made_at=iso(at)
-        )
-        try:
-            row.save(condition=self._rows.pk.does_not_exist())
-        except PutError as error:
-            if error.cause_response_code == "ConditionalCheckFailedException":
-                return None
-            raise
-        return key
+        row = self._rows(f"DEK#{CLASS}#{name}", sk, wrapped=wrapped, kms_key=self._kms.key, made_at=iso(at))
+        return key if self._table.save_if(row, self._rows.pk.does_not_exist()) else None
 
 
 def _kid(kms_key: str) -> bytes:

@@ -189,7 +189,7 @@ class Table(CommandLog):
         try:
             row.save(condition=condition)
         except PutError as error:
-            if error.cause_response_code == "ConditionalCheckFailedException":
+            if condition_failed(error):
                 return False
             raise
         return True
@@ -294,11 +294,7 @@ class Table(CommandLog):
             size=len(message.payload),
             payload=base64.b64encode(message.payload[:PAYLOAD_KEPT]).decode(),
         )
-        try:
-            row.save(condition=self._parked.pk.does_not_exist())
-        except PutError as error:
-            if error.cause_response_code != "ConditionalCheckFailedException":
-                raise
+        self.save_if(row, self._parked.pk.does_not_exist())
 
     def step_put(self, pk: str, number: int, step: Step, *, under: str = "") -> Put:
         """The `number`th step (from 1) of the aggregate at `pk`, `under` a prefix where one partition holds several."""
