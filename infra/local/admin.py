@@ -26,7 +26,7 @@ def outputs_of(stack: str) -> dict[str, str]:
 
 def account_outputs() -> dict[str, str]:
     """The outputs of the stack in the account; SystemExit with the reason if they cannot be read."""
-    stack = os.environ.get("STACK", "linli")
+    stack = os.environ.get("STACK") or "linli"
     try:
         outputs = outputs_of(stack)
         account = boto3.client("sts").get_caller_identity()["Account"]

@@ -22,6 +22,8 @@ class Lack:
     parameter: str | None = None
 
 
+DEFAULT_STACK = "linli"
+
 # Facts about the China regions, by partition; the note says what Linli does instead.
 LACKS = {
     "aws-cn": (
@@ -46,6 +48,13 @@ class Situation:
     python313: str | None
     built: dict[str, Any] | None
     architecture: str = "arm64"
+    stack: str = DEFAULT_STACK
+    deployed: dict[str, str] = field(default_factory=dict)
+    """What the stack in the account has now; a parameter that is not given keeps it."""
+
+    def effective(self, name: str) -> str:
+        """The value a parameter will have, as far as somebody has chosen one."""
+        return self.parameters.get(name, self.deployed.get(name, ""))
 
 
 @dataclass
@@ -67,13 +76,14 @@ def decide(situation: Situation) -> Verdict:
     verdict = Verdict()
     _judge_account(situation, verdict)
     _judge_build(situation, verdict)
-    _judge_watch(situation.parameters, verdict)
+    _judge_watch(situation, verdict)
+    _judge_stack(situation, verdict)
     for unknown in sorted(situation.parameters.keys() - situation.declared):
         verdict.blockers.append(f"template.yaml has no parameter {unknown}")
-    if situation.parameters.get("OidcIssuer") and not situation.parameters.get("OidcAudience"):
+    if situation.effective("OidcIssuer") and not situation.effective("OidcAudience"):
         verdict.blockers.append("OidcIssuer needs OidcAudience, what an access token must be meant for")
     for lack in LACKS.get(partition_of(situation.region), ()):
-        chosen = situation.parameters.get(lack.parameter or "", "")
+        chosen = situation.effective(lack.parameter or "")
         if lack.parameter in situation.declared and not chosen:
             verdict.blockers.append(f"{situation.region} has no {lack.what}: {lack.then} ({lack.parameter}=…)")
         else:
@@ -101,14 +111,22 @@ def _judge_build(situation: Situation, verdict: Verdict) -> None:
         verdict.blockers.append("the cloud build has no .pyc files: make build-cloud with a Python 3.13")
 
 
-def _judge_watch(parameters: dict[str, str], verdict: Verdict) -> None:
-    if parameters.get("OperatorEmail"):
-        if not parameters.get("MonthlyBudget"):
+def _judge_watch(situation: Situation, verdict: Verdict) -> None:
+    if situation.effective("OperatorEmail"):
+        if not situation.effective("MonthlyBudget"):
             verdict.notes.append("no MonthlyBudget: spend is not watched")
         return
     verdict.notes.append("no OperatorEmail: alarms tell nobody, they show on the dashboard only")
-    if parameters.get("MonthlyBudget"):
+    if situation.effective("MonthlyBudget"):
         verdict.blockers.append("MonthlyBudget needs OperatorEmail, who is told")
+
+
+def _judge_stack(situation: Situation, verdict: Verdict) -> None:
+    wanted, has = situation.effective("Prefix"), situation.deployed.get("Prefix", "")
+    if has and wanted != has:
+        verdict.blockers.append(
+            f"the stack {situation.stack} is the deployment with Prefix {has}, not {wanted}: name another (STACK=…)"
+        )
 
 
 def configured_parameters(config: Path, given: list[str]) -> dict[str, str]:
@@ -131,18 +149,37 @@ def declared_parameters(template: Path) -> frozenset[str]:
     return frozenset(yaml.load(template.read_text(), Loader).get("Parameters", {}))  # the loader is a safe one
 
 
+def deployed_parameters(cloudformation: Any, stack: str) -> dict[str, str]:
+    """The parameters of a stack of the account, none if it is not there; LocalError if nobody can tell."""
+    from botocore.exceptions import BotoCoreError, ClientError
+
+    try:
+        (found,) = cloudformation.describe_stacks(StackName=stack)["Stacks"]
+    except ClientError as error:
+        if "does not exist" in str(error):
+            return {}
+        raise LocalError(f"The stack {stack} cannot be read: {error}") from error
+    except BotoCoreError as error:
+        raise LocalError(f"The stack {stack} cannot be read: {error}") from error
+    return {one["ParameterKey"]: one["ParameterValue"] for one in found.get("Parameters", [])}
+
+
 def look_up(given: list[str]) -> Situation:
     """Gather the situation from this machine and the account."""
     import boto3
     from botocore.exceptions import BotoCoreError, ClientError
 
     account, region = "", ""
+    stack = os.environ.get("STACK") or DEFAULT_STACK
     try:
         session = boto3.Session()
         region = session.region_name or os.environ.get("AWS_REGION", "")
         account = session.client("sts", region_name=region or "us-east-1").get_caller_identity()["Account"]
     except (BotoCoreError, ClientError):
         pass
+    deployed = (
+        deployed_parameters(boto3.client("cloudformation", region_name=region), stack) if account and region else {}
+    )
     parameters = configured_parameters(ROOT / "samconfig.toml", given)
     return Situation(
         region=region,
@@ -151,7 +188,9 @@ def look_up(given: list[str]) -> Situation:
         declared=declared_parameters(ROOT / "template.yaml"),
         python313=find_python313(),
         built=read_json(CLOUD_MARK),
-        architecture=parameters.get("Architecture", "arm64"),
+        architecture=(deployed | parameters).get("Architecture", "arm64"),
+        stack=stack,
+        deployed=deployed,
     )
 
 
@@ -167,7 +206,7 @@ def main() -> int:
         print(f"  {error}", file=sys.stderr)
         return 1
     verdict = decide(situation)
-    print(f"  account {situation.account or '-'}, region {situation.region or '-'}")
+    print(f"  account {situation.account or '-'}, region {situation.region or '-'}, stack {situation.stack}")
     for note in verdict.notes:
         print(f"  note: {note}")
     for blocker in verdict.blockers:
@@ -179,13 +218,20 @@ def main() -> int:
 
 def sam_deploy(situation: Situation) -> int:
     """Hand over to sam, which asks before it changes anything."""
-    from infra.local.build import CLOUD_TEMPLATE, SAM, sam_environment
+    from infra.local.build import sam_environment
+
+    return subprocess.run(deploy_command(situation), cwd=ROOT, env=sam_environment({}), check=False).returncode
+
+
+def deploy_command(situation: Situation) -> list[str]:
+    """sam's command; a value stands in quotes, or sam would not read an empty one."""
+    from infra.local.build import CLOUD_TEMPLATE, SAM
 
     command = [str(SAM), "deploy", "--config-file", str(ROOT / "samconfig.toml"), "--region", situation.region]
-    command += ["--template-file", str(CLOUD_TEMPLATE)]
+    command += ["--template-file", str(CLOUD_TEMPLATE), "--stack-name", situation.stack]
     if situation.parameters:
-        command += ["--parameter-overrides", *(f"{name}={value}" for name, value in situation.parameters.items())]
-    return subprocess.run(command, cwd=ROOT, env=sam_environment({}), check=False).returncode
+        command += ["--parameter-overrides", *(f'{name}="{value}"' for name, value in situation.parameters.items())]
+    return command
 
 
 if __name__ == "__main__":

@@ -1,10 +1,12 @@
 """`make redrive ARGS="…"`: what could not be understood or was given up, listed, explained and put back on its queue.
 
-    list                          what is parked, by context, day, source and reason, with counts and ids; dead letters
+    list                          what is parked, by context, day, source and reason, with counts, ids and the command
+                                  that replays them (a dry run first); dead letters
     explain ID [--show-payload]   one message: why, which field, what was expected; its content only if asked for
     replay ID… [--dry-run]        put messages back on the queue they came from: these, or all of a --reason, --source,
                                   --context or --day. Each once: a message that fails again is parked anew
-    dead-letters [NAME…]          put the letters of these dead-letter queues (or of all) back on the queues they serve
+    dead-letters [NAME…]          put the letters of these dead-letter queues (or of all) back on the queues they serve;
+                                  NAME as in the list, or what follows `dead-letters-` in the alarm's name
 
 The deployment in use is found as `make admin` finds it; days are Beijing days, the last 14 unless --day names one.
 """
@@ -13,6 +15,7 @@ import argparse
 import base64
 import json
 import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
@@ -22,7 +25,7 @@ import boto3
 from botocore.exceptions import BotoCoreError, ClientError
 
 from infra.local.admin import account_is_meant, account_outputs, local_outputs
-from infra.local.deadletters import dead_letters, redrive
+from infra.local.deadletters import DEAD, dead_letters, redrive
 from infra.local.parked import Message, ParkedMessages, Queues, Replayed, Wanted, contracts, queue_name, replay
 from linli.clock import Clock, beijing_day, utc_now
 
@@ -78,12 +81,22 @@ def show_list(deployment: Deployment, options: argparse.Namespace) -> int:
             print(f"            {message_id}")
         if not options.ids and len(group.waiting) > SHOWN:
             print(f"            … {len(group.waiting) - SHOWN}  (--ids)")
+        if group.waiting:
+            print(f"            {replay_command(context, day, source, reason)}")
     if not found:
         print("  无 / none")
     print("\n  死信 / dead letters")
     for letters in dead_letters(deployment.queues):
         print(f"  {letters.count:>7}  {letters.name}{'' if letters.source else '  (无需重投 / kept elsewhere)'}")
     return 0
+
+
+def replay_command(context: str, day: str, source: str, reason: str) -> str:
+    """What an operator copies into a shell to try what a group's replay would do."""
+    chosen = ["replay", "--context", context, "--day", day, "--source", source, "--reason", reason, "--dry-run"]
+    said = shlex.join(chosen).replace("$", "$$")
+    plain = not set(said) & set('"`$\\!')
+    return f'make redrive ARGS="{said}"' if plain else f"make redrive ARGS={shlex.quote(said)}"
 
 
 def explain(deployment: Deployment, options: argparse.Namespace) -> int:
@@ -145,11 +158,15 @@ def put_back(deployment: Deployment, options: argparse.Namespace) -> int:
 def put_back_dead_letters(deployment: Deployment, options: argparse.Namespace) -> int:
     known = {one.name: one for one in dead_letters(deployment.queues)}
     wanted = options.names or [name for name, one in known.items() if one.count and one.source]
-    for name in wanted:
+    for said in wanted:
+        name = said if said in known else f"{deployment.queues.prefix}-{said}{DEAD}"
         if name not in known or known[name].source is None:
-            print(f"  没有可重投的死信队列 / no dead-letter queue that can be put back: {name}")
+            print(f"  没有可重投的死信队列 / no dead-letter queue that can be put back: {said}")
             return 1
-        print(f"  {name}: {redrive(deployment.queues, name)} → {known[name].source}")
+        done = redrive(deployment.queues, name)
+        print(f"  {name}: {done.moved} → {known[name].source}")
+        for why, count in done.left.items():
+            print(f"  {' ' * len(name)}  {count} 留在原处 / left: {why}")
     if not wanted:
         print("  没有死信 / no dead letters")
     return 0
@@ -201,7 +218,7 @@ def parser() -> argparse.ArgumentParser:
     back.add_argument("--dry-run", action="store_true", help="count what would be sent, send nothing")
     back.set_defaults(run=put_back)
     dead = commands.add_parser("dead-letters")
-    dead.add_argument("names", nargs="*")
+    dead.add_argument("names", nargs="*", help="linli-devices-presence-dead, or devices-presence")
     dead.set_defaults(run=put_back_dead_letters)
     return options
 

@@ -1,7 +1,10 @@
 """Parked messages and dead letters, as the operator lists, explains and puts them back."""
 
+import base64
 import importlib
 import json
+import shlex
+import subprocess
 from collections.abc import Iterator
 from contextlib import ExitStack
 from dataclasses import replace
@@ -13,12 +16,13 @@ import pytest
 
 from alarms import on_device_event
 from alarms.domain import KnownDevice
+from devices import on_presence
 from infra.local import redrive
 from infra.local.parked import BATCH_BYTES, ParkedMessages, Queues, Wanted, queue_name, replay
 from infra.local.redrive import Deployment, parser
 from linli.clock import beijing_day, iso, utc_now
 from linli.table import PAYLOAD_KEPT, Parked
-from tests.support import CONTEXT, NOW, PLACE, delivery, sqs, table_on_moto
+from tests.support import CONTEXT, NOW, PLACE, ROOT, delivery, sqs, table_on_moto
 
 DAY = beijing_day(NOW)
 LATER = NOW + timedelta(hours=1)
@@ -29,6 +33,7 @@ QUEUES = [
     "linli-devices-telemetry", "linli-devices-telemetry-dead", "linli-relay-dead",
     "linli-alarms-on-condition-changed", "linli-devices-presence", "linli-devices-requests",
     "linli-timers-on-wake-wanted", "linli-timers-minutes",
+    "linli-devices-presence-dead", "linli-devices-requests-dead", "linli-timers-minutes-dead",
 ]  # fmt: skip
 
 
@@ -346,7 +351,106 @@ def test_what_a_rule_could_not_deliver_becomes_the_message_it_was(deployment: De
     assert {json.loads(body)["trace"] for body in bodies} == {"7e146a2c-95b5-6caf-98b9-50e3969734c7"}
 
 
-@pytest.mark.parametrize("name", ["linli-relay-dead", "linli-alarms-device-events", "other-dead"])
+def reported(topic: str, payload: bytes) -> str:
+    """What IoT Core says of a message that a rule could not put on its queue."""
+    return json.dumps(
+        {
+            "ruleName": "linli_rule",
+            "topic": topic,
+            "cloudwatchTraceId": "7e146a2c-95b5-6caf-98b9-50e3969734c7",
+            "clientId": "N/A",
+            "base64OriginalPayload": base64.b64encode(payload).decode(),
+            "failures": [{"failedAction": "SqsAction", "failedResource": "queue", "errorMessage": "denied"}],
+        }
+    )
+
+
+def dead(deployment: Deployment, name: str, *bodies: str) -> None:
+    deployment.queues.send(deployment.queues.url(name), list(bodies))
+
+
+def test_a_connection_the_rule_could_not_deliver_is_taken_as_one(
+    deployment: Deployment, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = {
+        "clientId": "dev1", "eventType": "connected", "timestamp": 1795395600000, "versionNumber": 4,
+        "ipAddress": "203.0.113.9", "principalIdentifier": "abc", "sessionIdentifier": "def",
+    }  # fmt: skip
+    report = reported("$aws/events/presence/connected/dev1", json.dumps(said).encode())
+    dead(deployment, "linli-devices-presence-dead", report)
+    assert run(deployment, "dead-letters", "devices-presence") == 0
+    bodies = waiting(deployment, "linli-devices-presence")
+    assert [json.loads(body) for body in bodies] == [
+        {
+            "clientId": "dev1",
+            "eventType": "connected",
+            "timestamp": 1795395600000,
+            "versionNumber": 4,
+            "trace": "7e146a2c-95b5-6caf-98b9-50e3969734c7",
+        }
+    ]
+    taken: list[tuple[str, bool, int]] = []
+    monkeypatch.setattr(
+        on_presence,
+        "take_presence",
+        lambda thing, presence, **_: taken.append((thing, presence.connected, presence.number)),
+    )
+    assert on_presence.handler(sqs(*bodies), CONTEXT) == {"batchItemFailures": []}
+    assert taken == [("dev1", True, 4)]
+    assert waiting(deployment, "linli-devices-presence-dead") == []
+
+
+SCHEDULED = json.dumps({"source": "aws.events", "detail-type": "Scheduled Event", "time": iso(NOW), "detail": {}})
+RECORD = json.dumps({"version": "1.0", "requestContext": {"condition": "RetriesExhausted"}, "requestPayload": {}})
+MINUTE = json.dumps({"minute": iso(NOW), "shards": [0, 4]})
+ASKED = json.dumps({"payload": "e30=", "thing": "dev1", "principal": "abc", "received_ms": 1, "trace": "t"})
+
+
+@pytest.mark.parametrize(
+    ("queue", "left", "moved", "word"),
+    [
+        ("devices-requests", [reported("linli/v1/dev1/requests", b"{}")], ASKED, "let the device ask again"),
+        ("timers-minutes", [SCHEDULED, RECORD], MINUTE, "a run that failed"),
+        ("devices-presence", [reported("$aws/events/presence/connected/dev1", b"\xff")], "[1]", "not what a rule"),
+        ("alarms-device-events", [reported("elsewhere", b"{}")], "garbage", "not what a rule"),
+    ],
+)
+def test_a_letter_that_cannot_become_the_message_it_was_stays_and_is_said_to(
+    deployment: Deployment, capsys: pytest.CaptureFixture[str], queue: str, left: list[str], moved: str, word: str
+) -> None:
+    dead(deployment, f"linli-{queue}-dead", *left, moved)
+    for expected in (1, 0):
+        assert run(deployment, "dead-letters", queue) == 0
+        said = capsys.readouterr().out
+        assert f"linli-{queue}-dead: {expected} → linli-{queue}" in said
+        assert f"{len(left)} 留在原处 / left: " in said
+        assert word in said
+    assert waiting(deployment, f"linli-{queue}") == [moved]
+    assert sorted(waiting(deployment, f"linli-{queue}-dead")) == sorted(left)
+
+
+@pytest.mark.parametrize("reason", ["json_invalid", "unknown thing", 'it\'s "$HOME" `x` v2', "$(X) a\\b!"])
+def test_the_command_the_list_prints_does_what_it_says(
+    deployment: Deployment, capsys: pytest.CaptureFixture[str], reason: str
+) -> None:
+    park("id-1", "x", reason=reason)
+    park("id-2", "x", reason="int_type")
+    run(deployment, "list")
+    (command,) = [
+        line.strip()
+        for line in capsys.readouterr().out.splitlines()
+        if "make redrive" in line and "int_type" not in line
+    ]
+    recipe = subprocess.run(f"{command} -n", shell=True, cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    (line,) = [one for one in recipe.splitlines() if "infra.local.redrive" in one]
+    arguments = shlex.split(line.partition("infra.local.redrive")[2])
+    assert run(deployment, *arguments) == 0
+    assert "would be replayed 1" in capsys.readouterr().out
+    assert run(deployment, *[one for one in arguments if one != "--dry-run"]) == 0
+    assert marked(deployment) == {"id-1"}
+
+
+@pytest.mark.parametrize("name", ["linli-relay-dead", "relay", "linli-alarms-device-events", "other-dead"])
 def test_a_queue_whose_letters_lead_nowhere_is_left(
     deployment: Deployment, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
