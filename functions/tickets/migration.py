@@ -2,8 +2,9 @@
 
 from datetime import datetime
 
+from linli.migration import Beyond
 from linli.versions import Item, upcast
-from tickets.domain import Ticket
+from tickets.domain import Ticket, TicketAbsent
 from tickets.sealing import Seals, seal_note, seal_text
 from tickets.store import TextRow, TicketStore, ticket_key
 from tickets.versions import UPCASTS, kind_of
@@ -23,7 +24,7 @@ class TicketsPlan:
         return kind_of(item)
 
     def rewritten(self, item: Item) -> list[Item]:
-        """Raises SealUnavailable; TicketAbsent for a step whose ticket is not there (`make reconcile` tells more)."""
+        """Raises SealUnavailable; Beyond for a step whose ticket is not there (`make reconcile` tells more)."""
         kind = kind_of(item) or ""
         row = upcast(kind, item, UPCASTS)
         if kind == "ticket" and "text" in row:
@@ -48,5 +49,8 @@ class TicketsPlan:
     def _ticket(self, row: Item) -> Ticket:
         ticket_id = row["pk"]["S"].removeprefix("TICKET#")
         if self._last is None or self._last.ticket_id != ticket_id:
-            self._last = self._store.ticket(ticket_id)
+            try:
+                self._last = self._store.ticket(ticket_id)
+            except TicketAbsent as error:
+                raise Beyond from error
         return self._last

@@ -77,13 +77,15 @@ class Wakes(Protocol):
 class Drained:
     """`left` are the rows not answered; `requests` the store's and one for each time an owner was asked.
 
-    `late_seconds` is how long after its due time the oldest row was done with, answered or left.
+    `late_seconds` is how long after its due time the oldest row was done with, answered or left. Those that fail by
+    themselves are told apart, as `failed`: one that fails for days would hide that all others come in time.
     """
 
     answered: int = 0
     left: int = 0
     requests: int = 0
     late_seconds: float = 0.0
+    failed: int = 0
 
 
 def drain(
@@ -115,17 +117,23 @@ def drain(
         done = sum(wake in then for wake in batch.values())
         answered += done
         left += len(rows) - done
-        oldest = min((wake.fire_at for wake in batch.values()), default=at)
-        late = max(late, (max(clock(), minute) - oldest).total_seconds())
+        late = max(late, _late(set(batch.values()) - asking.failed, max(clock(), minute)))
     store.set_marks(marks)
-    return Drained(answered, left, store.requests - before + asking.times, late)
+    poison = asking.poison()
+    late = max(late, _late(asking.failed - poison, max(clock(), minute)))
+    return Drained(answered, left, store.requests - before + asking.times, late, len(poison))
 
 
 class _Asking:
-    """Asks the owners of one drain, each as long as it answers; `times` counts how often."""
+    """Asks the owners of one drain, each as long as it answers.
+
+    `times` counts how often, `failed` are the wakes that failed alone.
+    """
 
     def __init__(self, owners: Mapping[str, Owner], log: Logger) -> None:
         self.times = 0
+        self.failed: set[Wake] = set()
+        self._heard: set[str] = set()
         self._owners = dict(owners)
         self._failures: Counter[str] = Counter()
         self._log = log
@@ -138,17 +146,25 @@ class _Asking:
         answers = [answer for owner, asked in owners.items() for answer in self._ask(owner, asked, at)]
         return {answer.wake: answer.then for answer in answers if not _same(answer)}
 
+    def poison(self) -> set[Wake]:
+        """What fails by itself; where an owner answers for none of several, it is the owner that fails."""
+        several = Counter(wake.owner for wake in self.failed)
+        return {wake for wake in self.failed if wake.owner in self._heard or several[wake.owner] == 1}
+
     def _ask(self, name: str, wakes: list[Wake], at: datetime) -> list[Answer]:
         if name not in self._owners:
             return []
         self.times += 1
         try:
-            return list(self._owners[name].wake(wakes, at=at))
+            answers = list(self._owners[name].wake(wakes, at=at))
+            self._heard.add(name)
+            return answers
         except Unavailable as error:
             self._leave(name, "owner unavailable", error.__cause__ or error)
             return []
         except OwnerFailed as error:
             if len(wakes) == 1:
+                self.failed.add(wakes[0])
                 self._log.error("wake failed", owner=name, ref=wakes[0].ref, rung=wakes[0].rung, reason=str(error))
             self._failures[name] += 1
             if self._failures[name] == FAILURES:
@@ -159,6 +175,11 @@ class _Asking:
     def _leave(self, name: str, what: str, error: BaseException) -> None:
         self._log.error(what, owner=name, reason=type(error).__name__)
         self._owners.pop(name)
+
+
+def _late(wakes: Iterable[Wake], at: datetime) -> float:
+    """Seconds since the oldest of them was due."""
+    return max(((at - wake.fire_at).total_seconds() for wake in wakes), default=0.0)
 
 
 def _rows(store: Wakes, partition_key: str) -> Iterator[Row]:

@@ -101,13 +101,18 @@ class Device:
         )
 
     def __enter__(self) -> "Device":
-        self._connection.connect().result(ANSWERED_WITHIN)
+        self.connect().result(ANSWERED_WITHIN)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._connection.disconnect().result(ANSWERED_WITHIN)
+
+    def connect(self) -> "Future[Any]":
+        """Done when the broker has let the device in, or refused it."""
+        connecting: Future[Any] = self._connection.connect()
+        return connecting
 
     def event(self, event: str, state: str, *, at: datetime | None = None, seq: int | None = None) -> dict[str, Any]:
         """Publish an event; returns the message, so that it can be sent again."""

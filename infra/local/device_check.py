@@ -2,7 +2,8 @@
 
 `--class smoke_detector` registers a test device on the running local Linli and lets the built-in reference device be it.
 `--device-id ID --wait 300` looks for so long at a real device that is registered already, on the local Linli or, with
-AWS_PROFILE, in the account; `--credentials FOLDER` (certificate.pem, private.key, ca.pem) lets another device's topic be tried.
+AWS_PROFILE, in the account; `--credentials FOLDER` (certificate.pem, private.key, ca.pem) with `--endpoint HOST` lets another
+device's topic be tried, first of all: the check then connects as the device, which is disconnected by it and has to come back.
 Exit code: 0 if nothing failed, 1 if something did, 2 if it could not be tried.
 """
 
@@ -21,8 +22,8 @@ from typing import Any
 from awscrt.exceptions import AwsCrtError
 
 from infra.local.admin import account_is_meant, account_outputs, local_outputs
-from infra.local.client import Broker, Device, new_key
-from infra.local.device_rules import HeardEvent, HeardReading, Received, Verdict, verdicts
+from infra.local.client import ANSWERED_WITHIN, Broker, Device, new_key
+from infra.local.device_rules import RULES, HeardEvent, HeardReading, Received, Verdict, verdicts
 from infra.local.process import LocalError
 from infra.local.reference_device import ReferenceDevice
 from infra.local.runtime import running
@@ -35,14 +36,15 @@ SETTLED = 5.0
 LACKING = 25.0
 """The same while something is lacking: a function's first start takes its time."""
 PATIENCE = 120.0
-NOT_TRIED = {
-    "silence": "须停发两个周期，本次未等待 takes two intervals without a message, not waited for",
-}
+CREDENTIALS = ("certificate.pem", "private.key", "ca.pem")
 SIGNS = {"pass": "通过 pass", "fail": "未通过 FAIL", "skip": "未测 skipped"}
 
 
 def main(arguments: list[str]) -> int:
-    options = _parser().parse_args(arguments)
+    parser = _parser()
+    options = parser.parse_args(arguments)
+    if options.credentials and not options.endpoint:
+        parser.error("--credentials 须同时给出 --endpoint / needs --endpoint, the MQTT host told at registration")
     try:
         found = _reference(options) if options.device_class else _real(options)
     except LocalError as error:
@@ -55,8 +57,13 @@ def report(found: list[Verdict]) -> int:
     """Print the verdicts, Chinese first; 1 if one failed."""
     for one in found:
         print(f"  {SIGNS[one.outcome]:<14} {one.zh} {one.en}" + (f"\n{'':<17}{one.detail}" if one.detail else ""))
-    failed = sum(one.outcome == "fail" for one in found)
-    print(f"  {failed} 项未通过 of {len(found)} rules failed: {failed}" if failed else "  全部通过 nothing failed")
+    failed, skipped = (sum(one.outcome == outcome for one in found) for outcome in ("fail", "skip"))
+    if failed:
+        print(f"  {failed} 项未通过，{skipped} 项未测 / {failed} of {len(found)} rules failed, {skipped} not tried")
+    elif skipped:
+        print(f"  无未通过项，{skipped} 项未测 / nothing failed, {skipped} not tried")
+    else:
+        print(f"  全部 {len(found)} 项通过 / all {len(found)} rules passed")
     return 1 if failed else 0
 
 
@@ -78,9 +85,17 @@ def check(of: DeviceClass, device_id: str, live: Callable[[], bool | None], skip
 
 
 def try_foreign_topic(device_id: str, folder: Path, broker: Broker) -> bool:
-    """Whether the broker refuses the device on another device's topic."""
-    device = Device(device_id, folder, broker)
-    device.__enter__()
+    """Whether the broker refuses the device on another device's topic. Raises LocalError if it does not let it in at all."""
+    try:
+        device = Device(device_id, folder, broker)
+        wrong = device.connect().exception(ANSWERED_WITHIN)
+    except (AwsCrtError, OSError, RuntimeError) as error:  # the last: a key or certificate that is none
+        wrong = error
+    if wrong:
+        where = f"{broker.host}:{broker.port}"
+        raise LocalError(
+            f"以设备身份连不上 {where} / the device's credentials do not connect there: {wrong!r}"
+        ) from wrong
     try:
         device.publish(f"{broker.prefix}/v1/{device_id}-other/events", {"event": "check"})
     except (AwsCrtError, TimeoutError):
@@ -191,7 +206,7 @@ def _reference(options: argparse.Namespace) -> list[Verdict]:
         ReferenceDevice(of, device_id, folder, broker).live()
         return refused
 
-    return check(of, device_id, act, NOT_TRIED | _given(options))
+    return check(of, device_id, act, dict(options.skip))
 
 
 def _real(options: argparse.Namespace) -> list[Verdict]:
@@ -206,30 +221,37 @@ def _real(options: argparse.Namespace) -> list[Verdict]:
     of = device_class(device.device_class)
     if of is None:
         raise LocalError(f"没有这个设备类别 no such class: {device.device_class}")
-    print(
-        f"  {of.zh} {of.en}: {device.device_id}\n  请在 {options.wait} 秒内：补发读数、逐一触发并解除各事件、更新证书"
-    )
-    print(f"  within {options.wait} s: send kept readings, begin and end each event ({', '.join(of.events)}), renew")
+    print(f"  {of.zh} {of.en}: {device.device_id}")
 
     def act() -> bool | None:
+        refused = _foreign(device.device_id, options) if options.credentials else None
+        print(
+            f"  请在 {options.wait} 秒内：补发读数、逐一触发并解除各事件、更新证书\n"
+            f"  within {options.wait} s: send kept readings, begin and end each event ({', '.join(of.events)}), renew"
+        )
         time.sleep(options.wait)
-        if not options.credentials:
-            return None
-        broker = Broker(options.endpoint, options.port, options.credentials / "ca.pem", options.prefix)
-        return try_foreign_topic(device.device_id, options.credentials, broker)
+        return refused
 
-    return check(of, device.device_id, act, NOT_TRIED | _given(options))
+    return check(of, device.device_id, act, dict(options.skip))
 
 
-def _given(options: argparse.Namespace) -> dict[str, str]:
-    """The rules that are not tried, each with the reason that was given."""
-    return dict(one.split("=", 1) for one in options.skip)
+def _foreign(device_id: str, options: argparse.Namespace) -> bool:
+    lacking = [name for name in CREDENTIALS if not (options.credentials / name).is_file()]
+    if lacking:
+        raise LocalError(f"{options.credentials} 中缺少 / lacks {', '.join(lacking)}")
+    print(
+        "  以设备身份连接，设备会断开一次 / connecting as the device, which is disconnected once and has to come back"
+    )
+    broker = Broker(options.endpoint, options.port, options.credentials / "ca.pem", options.prefix)
+    return try_foreign_topic(device_id, options.credentials, broker)
 
 
-def _skip(text: str) -> str:
-    if not text.partition("=")[2]:
-        raise argparse.ArgumentTypeError("RULE=REASON")
-    return text
+def _skip(text: str) -> tuple[str, str]:
+    """A rule that is not tried, and why."""
+    rule, _, reason = text.partition("=")
+    if not reason or rule not in {one.name for one in RULES}:
+        raise argparse.ArgumentTypeError(f"RULE=REASON, RULE one of {', '.join(one.name for one in RULES)}")
+    return rule, reason
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -238,8 +260,8 @@ def _parser() -> argparse.ArgumentParser:
     which.add_argument("--class", dest="device_class", help=f"one of {', '.join(class_names())}")
     which.add_argument("--device-id", help="a registered device, yours")
     parser.add_argument("--wait", type=int, default=120, help="seconds to look at it")
-    parser.add_argument("--credentials", type=Path, help="folder with certificate.pem, private.key and ca.pem")
-    parser.add_argument("--endpoint", default="127.0.0.1", help="MQTT host, as told at registration")
+    parser.add_argument("--credentials", type=Path, help=f"folder with {', '.join(CREDENTIALS)}; needs --endpoint")
+    parser.add_argument("--endpoint", help="MQTT host, as told at registration")
     parser.add_argument("--port", type=int, default=8883)
     parser.add_argument("--prefix", default="linli")
     parser.add_argument("--skip", type=_skip, action="append", default=[], metavar="RULE=REASON")

@@ -47,7 +47,6 @@ class Received:
     parked: Sequence[tuple[str, str | None]] = ()
     confirmed: bool = False
     foreign_refused: bool | None = None
-    silent: bool | None = None
 
     @property
     def readings(self) -> list[HeardReading]:
@@ -173,12 +172,6 @@ def _renewal(received: Received, of: DeviceClass) -> str:
     return "" if received.confirmed else "没有用新证书确认 no confirmation over a renewed certificate"
 
 
-def _silence(received: Received, of: DeviceClass) -> str | None:
-    if received.silent is None:
-        return None
-    return "" if received.silent else "停发两个周期后平台未判失联 not missed after its silence"
-
-
 def _believed(one: HeardEvent | HeardReading) -> bool:
     return trusted(one.at, received_at=one.received_at)
 
@@ -201,5 +194,4 @@ RULES = (
     Rule("buffer", "断线期间的读数会补发", "sends what it kept while it was away", _buffer),
     Rule("clock", "时钟准确", "has the right time", _clock),
     Rule("renewal", "自行更新证书并确认", "renews its certificate by itself", _renewal),
-    Rule("silence", "停发两个周期后被判失联", "is missed after two silent intervals", _silence),
 )

@@ -1,7 +1,8 @@
 """`make migrate`: bring the rows of older versions up to today's, in the deployment in use (as `make admin` finds it).
 
 `--dry-run` counts and writes nothing. It may be stopped and started again at any time, and runs beside live writes;
-`--rate` is how many rows it reads a second. It is done when a walk finds no old row: then it says so.
+`--rate` is how many rows it reads a second. It is done when a walk finds no old row: then it says so. A row that nobody can
+bring up, because what it belongs to is gone, is named by its key, left as it is, and holds up no other.
 """
 
 import argparse
@@ -16,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from infra.local.admin import outputs_in_use
 from linli.errors import LinliError
 from linli.migration import Counts, Plan, Walk
+from linli.versions import Item
 
 RATE = 200
 """Rows a second: what one walk reads costs a table about that many read units, and no more than as many writes."""
@@ -39,9 +41,14 @@ def migrate(outputs: dict[str, str], *, rate: int = RATE, dry_run: bool = False)
     dynamodb = boto3.client("dynamodb", config=patient)
     found = {}
     for context, (table, plan) in plans(outputs).items():
-        walk = Walk(dynamodb, table, plan, pace=lambda rows: time.sleep(rows / rate))
+        walk = Walk(dynamodb, table, plan, pace=lambda rows: time.sleep(rows / rate), name=_name)
         found[context] = walk.look() if dry_run else walk.run()
     return found
+
+
+def _name(row: Item) -> None:
+    key = f"{row['pk']['S']} {row['sk']['S']}"
+    print(f"  无法改写 beyond: {key}（所属对象不存在 what it belongs to is gone）", file=sys.stderr)
 
 
 def main(arguments: list[str]) -> int:
@@ -58,11 +65,11 @@ def main(arguments: list[str]) -> int:
     for context, counts in counted.items():
         print(
             f"  {context}: 读取 read {counts.read}，旧版 old {counts.old}，"
-            f"已改写 rewritten {counts.rewritten}，期间变动 changed meanwhile {counts.changed}"
+            f"已改写 rewritten {counts.rewritten}，期间变动 changed meanwhile {counts.changed}，无法改写 beyond {counts.beyond}"
         )
-    left = sum(counts.old - (0 if options.dry_run else counts.rewritten) for counts in counted.values())
+    left = sum(counts.old - counts.rewritten - counts.beyond for counts in counted.values())
     print(
-        "  无旧版数据 / nothing old is left"
+        "  无须再改写 / nothing is left to rewrite"
         if not left
         else f"  仍有旧版数据 {left} 行 / {left} old rows are left: run it again"
     )

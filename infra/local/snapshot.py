@@ -1,5 +1,6 @@
 """`make snapshot`: what this release leaves in its tables, and what its API answers about it, for the next ones to read.
 
+On a Linli of its own that begins empty and goes again, so that nothing but what is made up here gets into the file.
 The demonstration is played, and tickets are left in every state a ticket may wait in. Recorded into
 `tests/upgrade/<version>.jsonl.gz`: one line about the recording, one for each row, one for each answer. Left out are the
 divisions and rooms that nothing else names, or the file would be a hundred times as large. All of it is synthetic; so a
@@ -12,6 +13,7 @@ import json
 import re
 import secrets
 import sys
+import tempfile
 import time
 import tomllib
 from collections.abc import Callable, Iterator
@@ -19,12 +21,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+from infra.local.build import build_local
 from infra.local.client import Client, Device
 from infra.local.demo import play, until
+from infra.local.deploy import deployed
 from infra.local.process import LocalError
-from infra.local.run import live
 from infra.local.runtime import ROOT
-from infra.local.seed import ADMINISTRATOR, BUILDINGS, COMMUNITY, GRIDS, RESIDENT, STAFF, Demonstration
+from infra.local.seed import ADMINISTRATOR, BUILDINGS, COMMUNITY, GRIDS, RESIDENT, STAFF, Demonstration, seed
 
 FOLDER = ROOT / "tests" / "upgrade"
 CONTEXTS = ("identity", "grid", "devices", "alarms", "tickets")
@@ -213,7 +216,8 @@ def main() -> int:
             f"  {path.relative_to(ROOT)} 已存在，请先修改版本号 / is there: raise the version in pyproject.toml first"
         )
     try:
-        with live() as (runtime, outputs):
+        with tempfile.TemporaryDirectory() as folder, deployed(Path(folder), build_local()) as (runtime, outputs):
+            seed(runtime, outputs)
             lines = record(Demonstration(runtime, outputs), path)
     except LocalError as error:
         print("  " + str(error).replace("\n", "\n  "), file=sys.stderr)

@@ -53,8 +53,18 @@ def store(dynamodb: Any) -> TicketStore:
     return TicketStore()
 
 
+named: list[Item] = []
+"""The rows the walks of one test left as beyond them."""
+
+
+@pytest.fixture(autouse=True)
+def nothing_named() -> None:
+    named.clear()
+
+
 def walk(dynamodb: Any, store: TicketStore, pace: Callable[[int], None] = lambda _: None, seals: Any = None) -> Walk:
-    return Walk(dynamodb, TABLE, TicketsPlan(store, seals or deployed_seals(store.table)), pace=pace)
+    plan = TicketsPlan(store, seals or deployed_seals(store.table))
+    return Walk(dynamodb, TABLE, plan, pace=pace, name=named.append)
 
 
 def shown(store: TicketStore) -> dict[str, Shown]:
@@ -80,7 +90,7 @@ def test_a_walk_seals_what_was_plain_and_what_is_shown_stays_the_same(dynamodb: 
     before = shown(store)
     assert plain(dynamodb) == WRITTEN
     counts = walk(dynamodb, store).run()
-    assert (counts.old, counts.rewritten, counts.changed) == (len(OLD), len(OLD), 0)
+    assert (counts.old, counts.rewritten, counts.changed, counts.beyond, named) == (len(OLD), len(OLD), 0, 0, [])
     assert plain(dynamodb) == []
     assert shown(store) == before
     assert {item["v"]["N"] for item in all_rows(dynamodb) if kind_of(item)} == {"2"}
@@ -133,12 +143,29 @@ def test_a_row_written_meanwhile_is_left_alone_until_the_next_walk(dynamodb: Any
         return rows
 
     plan.rewritten = race  # type: ignore[method-assign]
-    counts = Walk(dynamodb, TABLE, plan, pace=lambda _: None).run()
+    counts = Walk(dynamodb, TABLE, plan, pace=lambda _: None, name=named.append).run()
     assert counts.changed == 1
     assert (store.ticket(waiting).version, store.ticket(waiting).state) == (2, "in_work")
     assert store.ticket(waiting).unsealed
     assert walk(dynamodb, store).run().rewritten == 1
     assert (store.ticket(waiting).version, store.ticket(waiting).unsealed) == (2, None)
+
+
+def test_a_note_whose_ticket_is_gone_is_named_left_and_holds_up_nobody(dynamodb: Any, store: TicketStore) -> None:
+    of_note = next(item for item in OLD if "note" in item)
+    orphans = [{**of_note, "pk": {"S": f"TICKET#{name}"}} for name in ("gone-1", "gone-2", "gone-3")]
+    for orphan in orphans:
+        dynamodb.put_item(TableName=TABLE, Item=orphan)
+    before = shown(store)
+    counts = walk(dynamodb, store).run()
+    assert (counts.old, counts.rewritten, counts.beyond) == (len(OLD) + 3, len(OLD), 3)
+    assert sorted(item["pk"]["S"] for item in named) == [orphan["pk"]["S"] for orphan in orphans]
+    assert [item for item in all_rows(dynamodb) if "note" in item] == [
+        item for item in all_rows(dynamodb) if item in orphans
+    ]
+    assert shown(store) == before
+    again = walk(dynamodb, store).run()
+    assert (again.old, again.rewritten, again.beyond) == (3, 0, 3)
 
 
 def test_without_kms_a_walk_stops_and_nothing_is_lost(dynamodb: Any, store: TicketStore) -> None:

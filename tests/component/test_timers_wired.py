@@ -280,3 +280,38 @@ def test_how_late_the_oldest_was_counts_what_is_left_too() -> None:
     world.functions.down = {"tickets"}
     assert world.drain(NOW + 2 * MINUTE).late_seconds == 120
     assert world.drain(NOW + 30 * MINUTE).late_seconds == 1800
+
+
+def failing(world: World, bad: set[str]) -> None:
+    owner = world.owners["tickets"]
+
+    def wake(event: dict[str, Any]) -> Any:
+        assert not bad & {Wake.parse(key).ref for key in event["wakes"]}
+        return answer_wakes(event, owner.wake)
+
+    world.functions.handlers["tickets"] = wake
+
+
+def test_an_item_that_fails_for_hours_is_told_apart_and_does_not_make_everybody_late() -> None:
+    world = World()
+    world.hold("tickets", 3)
+    failing(world, {"T1"})
+    drained = world.drain()
+    assert (drained.answered, drained.failed, drained.late_seconds) == (2, 1, 0)
+    for minutes in range(1, 10):  # nothing else is due, the row is moved along
+        drained = world.drain(NOW + minutes * MINUTE)
+        assert (drained.answered, drained.left, drained.failed, drained.late_seconds) == (0, 1, 1, 0)
+    failing(world, set())
+    drained = world.drain(NOW + 10 * MINUTE)
+    assert (drained.answered, drained.failed, drained.late_seconds) == (1, 0, 600)
+
+
+def test_an_owner_that_fails_for_everything_is_late_and_no_poison() -> None:
+    world = World()
+    world.hold("tickets", 3)
+    world.hold("applications", 1)
+    failing(world, {"T0", "T1", "T2"})
+    drained = world.drain()
+    assert (drained.answered, drained.left, drained.failed) == (1, 3, 0)
+    drained = world.drain(NOW + 30 * MINUTE)
+    assert (drained.left, drained.failed, drained.late_seconds) == (3, 0, 1800)

@@ -231,7 +231,12 @@ def test_metrics_go_through_the_kernel_into_the_deployments_own_namespace() -> N
         variables = TEMPLATES[context]["Globals"]["Function"]["Environment"]["Variables"]
         assert variables["POWERTOOLS_METRICS_NAMESPACE"] == NAMESPACE, context
     spaces = {space for space, _, _ in ALL_WATCHED}
-    assert spaces == {NAMESPACE, "AWS/SQS", "AWS/Lambda", "AWS/DynamoDB"}
+    assert spaces == {NAMESPACE, "AWS/SQS", "AWS/Lambda", "AWS/DynamoDB", "AWS/Firehose"}
+
+
+def test_the_archives_stream_is_watched_by_its_age() -> None:
+    streams = {item["DeliveryStreamName"] for _, item in resources("AWS::KinesisFirehose::DeliveryStream")}
+    assert streams and named("DeliveryStreamName", "DeliveryToS3.DataFreshness") == streams
 
 
 def test_the_filter_on_the_access_log_asks_for_fields_that_are_logged() -> None:

@@ -1,11 +1,17 @@
 """The rules a device is checked by: each fails for its own fault, and says nothing where nothing can be judged."""
 
+from concurrent.futures import Future
 from dataclasses import replace
 from datetime import timedelta
+from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
-from infra.local.device_check import _parser, main
+from devices.store import DeviceStore
+from infra.local import device_check
+from infra.local.client import Device, new_key
+from infra.local.device_check import _parser, main, report
 from infra.local.device_rules import RULES, HeardEvent, HeardReading, Received, verdicts
 from linli.deviceclass import device_class
 from tests.support import NOW
@@ -35,7 +41,6 @@ GOOD = Received(
     messages=((reading(1, late=timedelta(hours=2)), reading(2, late=timedelta(hours=1))), (reading(3),)),
     confirmed=True,
     foreign_refused=True,
-    silent=True,
 )
 BAD: list[tuple[str, Received]] = [
     ("foreign-topic", replace(GOOD, foreign_refused=False)),
@@ -56,7 +61,6 @@ BAD: list[tuple[str, Received]] = [
     ("buffer", replace(GOOD, messages=((reading(1), reading(2)),))),
     ("clock", replace(GOOD, events=(*EVENTS, event("smoke", 61, active=False, ahead=timedelta(hours=1))))),
     ("renewal", replace(GOOD, confirmed=False)),
-    ("silence", replace(GOOD, silent=False)),
 ]
 
 
@@ -87,13 +91,22 @@ def test_a_momentary_event_needs_no_end() -> None:
 
 def test_what_is_skipped_says_why_and_every_rule_is_named_in_both_languages() -> None:
     assert SMOKE is not None
-    found = {one.rule: one for one in verdicts(GOOD, SMOKE, {"silence": "takes six days"})}
-    assert (found["silence"].outcome, found["silence"].detail) == ("skip", "takes six days")
+    found = {one.rule: one for one in verdicts(GOOD, SMOKE, {"renewal": "kept for next year"})}
+    assert (found["renewal"].outcome, found["renewal"].detail) == ("skip", "kept for next year")
     assert {rule.name for rule in RULES} == {"connected", *(rule for rule, _ in BAD)}
     assert all(rule.zh and rule.en for rule in RULES)
 
 
-@pytest.mark.parametrize("arguments", [[], ["--class", "a", "--device-id", "b"], ["--class", "a", "--skip", "silence"]])
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["--class", "a", "--device-id", "b"],
+        ["--class", "a", "--skip", "renewal"],
+        ["--class", "a", "--skip", "silence=unknown rule"],
+        ["--device-id", "b", "--credentials", "folder"],
+    ],
+)
 def test_a_command_line_that_says_too_little_is_refused(arguments: list[str]) -> None:
     with pytest.raises(SystemExit) as ended:
         main(arguments)
@@ -101,4 +114,41 @@ def test_a_command_line_that_says_too_little_is_refused(arguments: list[str]) ->
 
 
 def test_a_rule_is_skipped_with_its_reason() -> None:
-    assert _parser().parse_args(["--class", "lift", "--skip", "renewal=no clock"]).skip == ["renewal=no clock"]
+    assert _parser().parse_args(["--class", "lift", "--skip", "renewal=no clock"]).skip == [("renewal", "no clock")]
+
+
+def test_what_was_not_tried_is_not_told_as_passed(capsys: pytest.CaptureFixture[str]) -> None:
+    assert SMOKE is not None
+    whole = verdicts(GOOD, SMOKE, {})
+    assert report(whole) == 0
+    assert f"全部 {len(RULES)} 项通过 / all {len(RULES)} rules passed" in capsys.readouterr().out
+    assert report(verdicts(GOOD, SMOKE, {"renewal": "no", "buffer": "no"})) == 0
+    assert "无未通过项，2 项未测 / nothing failed, 2 not tried" in capsys.readouterr().out
+    assert report(verdicts(replace(GOOD, confirmed=False), SMOKE, {"buffer": "no"})) == 1
+    assert f"1 项未通过，1 项未测 / 1 of {len(RULES)} rules failed, 1 not tried" in capsys.readouterr().out
+
+
+def test_credentials_that_do_not_connect_or_are_not_there_are_said_before_the_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(device_check, "use", lambda _: None)
+    monkeypatch.setattr(device_check, "local_outputs", dict)
+    monkeypatch.setattr(device_check, "account_is_meant", lambda _: False)
+    monkeypatch.setattr(DeviceStore, "__init__", lambda _: None)
+    known = SimpleNamespace(device_id="device-1", device_class="smoke_detector")
+    monkeypatch.setattr(DeviceStore, "device", lambda *_: known)
+    monkeypatch.setattr(device_check.time, "sleep", lambda _: pytest.fail("waited"))
+    given = ["--device-id", "device-1", "--endpoint", "127.0.0.1", "--port", "9"]
+    assert main([*given, "--credentials", str(tmp_path)]) == 2
+    assert "lacks certificate.pem, private.key, ca.pem" in capsys.readouterr().err
+    new_key(tmp_path)
+    for name in ("certificate.pem", "ca.pem"):
+        (tmp_path / name).write_text("-----BEGIN CERTIFICATE-----\nno\n-----END CERTIFICATE-----\n")
+    assert main([*given, "--credentials", str(tmp_path)]) == 2
+    assert "do not connect" in capsys.readouterr().err
+    refused: Future[None] = Future()
+    refused.set_exception(Exception("not authorized"))
+    monkeypatch.setattr(Device, "__init__", lambda *_: None)
+    monkeypatch.setattr(Device, "connect", lambda _: refused)
+    assert main([*given, "--credentials", str(tmp_path)]) == 2
+    assert "not authorized" in capsys.readouterr().err

@@ -27,6 +27,10 @@ ABSENT = {"NULL": True}
 """Stands for a count the row did not keep: equal to none that it may keep by now."""
 
 
+class Beyond(Exception):
+    """An old row cannot be brought up to today: what it belongs to is not there."""
+
+
 class Plan(Protocol):
     """What a context knows of its old rows."""
 
@@ -35,30 +39,36 @@ class Plan(Protocol):
     def kind_of(self, item: Item) -> str | None: ...
 
     def rewritten(self, item: Item) -> list[Item]:
-        """What stands in place of an old row: itself in today's version first, then rows that come of it."""
+        """What stands in place of an old row: itself in today's version first, then rows that come of it. Raises Beyond."""
 
 
 @dataclass(frozen=True)
 class Counts:
-    """`read` rows of which `old` were of an older version; of these `rewritten`, and `changed` by somebody else meanwhile."""
+    """`read` rows of which `old` were of an older version; of these `rewritten`, `changed` by somebody else meanwhile, and
+    `beyond` what can be done: left as they are.
+    """
 
     read: int = 0
     old: int = 0
     rewritten: int = 0
     changed: int = 0
+    beyond: int = 0
 
     def __add__(self, other: "Counts") -> "Counts":
         return Counts(*(a + b for a, b in zip(asdict(self).values(), asdict(other).values(), strict=True)))
 
 
 class Walk:
-    """One walk over a table; `pace` is told how many rows a page had, and waits."""
+    """One walk over a table; `pace` is told how many rows a page had, and waits; `name` is told each row that is beyond it."""
 
-    def __init__(self, dynamodb: Any, table: str, plan: Plan, *, pace: Callable[[int], None]) -> None:
+    def __init__(
+        self, dynamodb: Any, table: str, plan: Plan, *, pace: Callable[[int], None], name: Callable[[Item], None]
+    ) -> None:
         self._dynamodb = dynamodb
         self._table = table
         self._plan = plan
         self._pace = pace
+        self._name = name
 
     def look(self) -> Counts:
         """What a walk would find, with nothing written."""
@@ -107,7 +117,12 @@ class Walk:
     def _take(self, item: Item, counts: Counts) -> Counts:
         if not self._is_old(item):
             return counts
-        written = self._write(item, self._plan.rewritten(item))
+        try:
+            rows = self._plan.rewritten(item)
+        except Beyond:
+            self._name(item)
+            return counts + Counts(old=1, beyond=1)
+        written = self._write(item, rows)
         return counts + Counts(old=1, rewritten=int(written), changed=int(not written))
 
     def _write(self, old: Item, rows: list[Item]) -> bool:
