@@ -59,7 +59,9 @@ class DeviceView(Model):
     version: int
     last_state: LastState | None = None
     values_hidden: bool = Field(default=False, description="its values are sensitive (L4) and are not shown")
-    conditions: list[str] = Field(default=[], description="alarm types whose cause is there, by the last telemetry; none where values are hidden")
+    conditions: list[str] = Field(
+        default=[], description="alarm types whose cause is there, by the last telemetry; none where values are hidden"
+    )
 
 
 class ReadingsQuery(Model):
