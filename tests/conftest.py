@@ -1,8 +1,12 @@
-"""What a test prints or logs is searched for the canary; one sighting fails the session."""
+"""What a test prints or logs is searched for the canary; one sighting fails the session. Drawn examples have fixed seeds."""
 
 import pytest
+from hypothesis import settings
 
 from tests.canary import seen_in
+
+settings.register_profile("fixed", derandomize=True, database=None)
+settings.load_profile("fixed")
 
 SIGHTED: list[str] = []
 

@@ -22,6 +22,7 @@ from devices.domain import (
     RenewalTooSoon,
 )
 from devices.requests import confirm_certificate, lapse_offer, offer_certificate
+from devices.state import OFFER
 from devices.store import DeviceStore
 from devices.telemetry_store import TelemetryStore
 from linli.access import Caller, Post
@@ -76,7 +77,7 @@ class Ground:
     def offers(self) -> list[Wake]:
         """The wakes asked for to end offers, the earliest first."""
         data = [
-            fact["data"] for fact in self.said() if fact["type"] == "DeviceWakeWanted" and fact["data"]["rung"] == 2
+            fact["data"] for fact in self.said() if fact["type"] == "DeviceWakeWanted" and fact["data"]["rung"] == OFFER
         ]
         wakes = [
             Wake("devices", d["ref"], d["rung"], d["generation"], datetime.fromisoformat(d["fire_at"])) for d in data

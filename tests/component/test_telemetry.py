@@ -256,8 +256,11 @@ def test_however_messages_come_the_last_state_is_the_newest_that_may_be_believed
     """Against the plain definition, over any grouping into batches and any repetition."""
     store = FakeTelemetryStore()
     store.add_device(SMOKE)
+    said: dict[int, float] = {}  # the same (t, seq) is the same reading, whichever message it comes in
+    for values, _ in messages:
+        said |= {t: said.get(t, value) for t, value in values}
     sent = [
-        told(SMOKE, *(reading(t, 100 + t, value, "battery") for t, value in dict(values).items()), received=received)
+        told(SMOKE, *(reading(t, 100 + t, said[t], "battery") for t in dict(values)), received=received)
         for values, received in messages
     ]
     sent.sort(key=lambda message: message.received_at)

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 from awscrt.exceptions import AwsCrtError
 
+from devices.state import OFFER
 from infra.local.client import Device, new_key, renew
 from infra.local.seed import BUILDINGS, GRIDS
 from linli.wake import Wake
@@ -84,7 +85,7 @@ def test_an_offer_nobody_confirmed_ends_when_timers_asks(world: World) -> None:
     (renewed / "certificate.pem").write_text(answer["certificate_pem"])
     assert connects(world, device_id, renewed.name)
     over = datetime.now(UTC) + timedelta(days=8)
-    wake = Wake("devices", device_id, 2, 2, over)
+    wake = Wake("devices", device_id, OFFER, 2, over)
     event = {"at": over.isoformat(), "wakes": [wake.sort_key]}
     functions = world.linli.runtime.client("lambda")
     said = functions.invoke(FunctionName="linli-devices-on-wake", Payload=json.dumps(event).encode())
