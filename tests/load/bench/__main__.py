@@ -35,7 +35,9 @@ def main() -> None:
     parts = [HEAD.format(day=day, machine=os.cpu_count(), python=python)]
     with tempfile.TemporaryDirectory() as folder, tables(Path(folder)) as runtime:
         secret = runtime.client("secretsmanager").create_secret(Name="bench", SecretString="x" * 64)
+        key = runtime.client("kms").create_key()["KeyMetadata"]["Arn"]
         os.environ |= {"CURSOR_SECRET": secret["ARN"], "BUS_NAME": "linli"}
+        os.environ |= {"PERSONAL_KEY": key, "SEAL_ALGORITHM": "AES-256-GCM"}
         parts.append(table("Reading", "what|ours ÷ other|ratio|goal", [*map(ratio, reads.measure(TicketStore()))]))
         understood, lines = ingest.measure()
         parts.append(table("Telemetry", "what|ours ÷ other|ratio|goal", [ratio(understood)]))

@@ -13,7 +13,7 @@ from unittest.mock import patch
 from devices import on_telemetry
 from devices.state import DeviceState
 from devices.telemetry_store import TelemetryStore
-from linli.clock import iso
+from linli.clock import beijing_day, iso
 from tests.fakes_devices import FakeArchive
 from tests.load.bench.ground import Ratio, cpu_ms, paired
 from tests.load.bench.meter import Meter
@@ -94,7 +94,8 @@ def measure() -> tuple[Ratio, list[str]]:
     for number in range(MESSAGES):
         # Written at different times of the last week, as the states of many devices are.
         written_at = NOW - timedelta(seconds=number / MESSAGES * DAYS_LEFT * 86_400)
-        state = DeviceState(f"device-{number:06d}", "water_meter", written_at)
+        closed = beijing_day(NOW - timedelta(days=3))
+        state = DeviceState(f"device-{number:06d}", "water_meter", written_at, closed_to=closed)
         store.save(state, facts=[], at=written_at)
     rng, meter = random.Random(1), Meter({})
     sizes = batch_sizes(rng, MESSAGES)
