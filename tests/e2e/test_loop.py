@@ -62,7 +62,7 @@ def test_telemetry_of_a_real_signal_and_its_last_state(world: World) -> None:
             meter.publish_telemetry(signal[start : start + 24])
     path = f"/v1/devices/{device_id}"
     until("the last state", lambda: world.officer.get(path).body.get("last_state"))
-    since = datetime.now(UTC) - timedelta(hours=49)
+    since = datetime.now(UTC) - timedelta(days=4)  # the signal has gaps
     wanted = {"metric": "flow", "from": iso(since), "to": iso(datetime.now(UTC)), "limit": 100}
     until("both days", lambda: len(world.officer.get(f"{path}/readings", **wanted).body["readings"]) == 48)
     state = world.officer.get(path).body["last_state"]
