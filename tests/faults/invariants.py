@@ -12,7 +12,7 @@ from devices.history import whole_day
 from linli.clock import beijing_day, iso
 from linli.commands import command
 from linli.wake import Wake
-from tests.faults.operator import CONTEXTS
+from tests.faults.operations import CONTEXTS
 from tests.faults.people import HOME, People, Said
 from tests.faults.world import Violation, World
 

@@ -17,7 +17,7 @@ from tests.faults import invariants
 from tests.faults.deaths import deaths
 from tests.faults.gate import Entrance
 from tests.faults.minutes import minutes
-from tests.faults.operator import Operator
+from tests.faults.operations import Operator
 from tests.faults.people import People
 from tests.faults.scenario import play
 from tests.faults.singles import hot, poison, versions

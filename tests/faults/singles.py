@@ -12,7 +12,7 @@ from botocore.awsrequest import AWSPreparedRequest
 
 from linli.clock import iso, new_id
 from tests.faults.gate import Died, Weather
-from tests.faults.operator import CONTEXTS
+from tests.faults.operations import CONTEXTS
 from tests.faults.people import EVENTS, TELEMETRY, Community, People
 from tests.faults.world import Queue, Violation, World
 from tests.support import NOW, ROOT, delivery

@@ -25,7 +25,7 @@ from linli.access import Caller
 from linli.errors import PlaceAbsent, Unavailable
 from linli.facts import Place
 from tests.faults.gate import CALM, DEAD, Died, Doom, Entrance, Gate
-from tests.faults.operator import CONTEXTS, STREAMED, Operator
+from tests.faults.operations import CONTEXTS, STREAMED, Operator
 from tests.support import CONTEXT, NOW, request, sqs, template
 
 SKEW = timedelta(minutes=10)
