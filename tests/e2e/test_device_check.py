@@ -8,6 +8,8 @@ from typing import Any
 
 import pytest
 
+from alarms.store import AlarmsRow
+from devices.store import DevicesRow
 from infra.local.client import Device
 from infra.local.device_check import check, register_test_device, report, try_foreign_topic, use
 from infra.local.device_rules import Verdict
@@ -18,7 +20,9 @@ from tests.e2e.world import World
 
 @pytest.fixture
 def tables(world: World, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
-    """The environment of the operator, for the stores."""
+    """The environment of the operator, for the stores: on connections of their own, not those of tests before."""
+    for base in (AlarmsRow, DevicesRow):
+        monkeypatch.setattr(base, "_connection", None)
     for name, value in world.linli.runtime.environment().items():
         monkeypatch.setenv(name, value)
     before = dict(os.environ)

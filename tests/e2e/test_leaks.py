@@ -54,7 +54,7 @@ def test_in_a_fact_on_the_bus(world: World) -> None:
     runtime.client("events").put_events(Entries=[entry])
 
     def taken() -> list[str]:
-        got = queues.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=1).get("Messages", [])
+        got = queues.receive_message(QueueUrl=url, MaxNumberOfMessages=10, VisibilityTimeout=30).get("Messages", [])
         planted = [message for message in got if mark in message["Body"]]
         for message in planted:
             queues.delete_message(QueueUrl=url, ReceiptHandle=message["ReceiptHandle"])
