@@ -126,7 +126,7 @@ def _resources(path: Path) -> Iterator[_Resource]:
 
 
 def _range(text: str) -> tuple[float | None, float | None]:
-    found = re.fullmatch(r"\s*(-?[\d.]+?)\s*\.\.\s*(-?[\d.]+)\s*", text)
+    found = re.fullmatch(r"\s*(-?[0-9.]+?)\s*\.\.\s*(-?[0-9.]+)\s*", text)
     return (float(found[1]), float(found[2])) if found else (None, None)
 
 
